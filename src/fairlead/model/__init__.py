@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frozen typed values; no input or output, no Kubernetes JSON."""

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inventory document: what the operator says about edges, pools, peers and modes.
+
+One schema for three readers: `fairlead plan --edges FILE`, the Ansible `plan` module, and the agent
+(`/etc/fairlead/edges.yaml`). Parsed by `fairlead.snapshot.inventory`; the YAML keys are the
+attribute names below.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+from fairlead.model.names import Announce, Forwarding, IPAddress
+from fairlead.model.pool import Pool
+
+
+class ServiceSync(StrEnum):
+    """Who makes Services true: the agents at once, or only a playbook run (change windows)."""
+
+    LIVE = "live"
+    PLAYBOOK = "playbook"
+
+
+class Edge(msgspec.Struct, frozen=True, kw_only=True):
+    """One edge machine.
+
+    Attributes:
+        address, address6: Its own addresses on `interface`.
+        interface: LAN interface, e.g. `eth0`.
+        priority: VRRP priority 1..254; None lets the planner count down from 200 in list order.
+        router_id: BGP router id; None takes `address`.
+        labels: Matched by nodeSelectors of advertisements.
+    """
+
+    name: str
+    address: IPAddress
+    address6: IPAddress | None = None
+    interface: str = "eth0"
+    priority: int | None = None
+    router_id: IPAddress | None = None
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+
+class VrrpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """VRRP of the edge group (RFC 5798).
+
+    Attributes:
+        instance: Name of the keepalived vrrp_instance.
+        vrid: Virtual router id, 1..255, unique on the LAN.
+        advertised_address: The one stable address in adverts, with prefix length, e.g.
+            `10.0.0.9/24`; Service VIPs ride in `virtual_ipaddress_excluded`.
+        advert_interval: Seconds; 0.1 gives failover in about 0.35 s.
+        preempt: Whether a better edge takes back mastership when it returns.
+    """
+
+    instance: str = "fairlead"
+    vrid: int = 51
+    advertised_address: str = ""
+    advert_interval: float = 0.1
+    preempt: bool = False
+
+
+class BfdSettings(msgspec.Struct, frozen=True):
+    """BFD timers (RFC 5880): interval in seconds for both directions, and the multiplier."""
+
+    interval: float = 0.1
+    multiplier: int = 3
+
+
+class BgpPeer(msgspec.Struct, frozen=True, kw_only=True):
+    """One upstream router.
+
+    Attributes:
+        edges: Names of the edges that peer with it; empty means all.
+        password: TCP MD5 secret (RFC 2385); None for none.
+    """
+
+    name: str
+    address: IPAddress
+    asn: int
+    port: int = 179
+    hold_time: int = 9
+    bfd: BfdSettings | None = None
+    password: str | None = None
+    edges: tuple[str, ...] = ()
+
+
+class BgpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """BGP of the edge group."""
+
+    local_asn: int = 64512
+    peers: tuple[BgpPeer, ...] = ()
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the operator says about one edge group.
+
+    Attributes:
+        announce: Ways by which VIPs are announced; both may be named.
+        forwarding: Default forwarding mode, overridden per Service by annotation.
+        load_balancer_class: Only Services of this class are ours; None: only those without one.
+        pool_namespace: Namespace from which `IPAddressPool` objects are read.
+        nodes_per_service: At most this many nodes per Service of policy Cluster.
+        announce_default: Announce every allocated address where no advertisement exists.
+    """
+
+    edges: tuple[Edge, ...]
+    pools: tuple[Pool, ...] = ()
+    announce: tuple[Announce, ...] = (Announce.VRRP,)
+    forwarding: Forwarding = Forwarding.DSR
+    scheduler: str = "mh"
+    vrrp: VrrpSettings = VrrpSettings()
+    bgp: BgpSettings = BgpSettings()
+    service_sync: ServiceSync = ServiceSync.LIVE
+    load_balancer_class: str | None = None
+    pool_namespace: str = "metallb-system"
+    nodes_per_service: int = 25
+    announce_default: bool = True

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan: what one edge group should look like. Its JSON form is a contract."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from fairlead.model.names import Announce, Forwarding, IPAddress, ObjectKey, Protocol
+
+
+class RealServer(msgspec.Struct, frozen=True, gc=False):
+    """Where a virtual server sends; weight 0 takes no new connections and keeps the old ones."""
+
+    address: IPAddress
+    port: int
+    weight: int
+
+
+class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
+    """VIP + protocol + port in IPVS; real servers sorted by address, then port.
+
+    The order matters: `mh` fills its table in order of insertion, and all edges must agree.
+
+    Attributes:
+        flags: Scheduler flags by name, e.g. ("fallback", "port").
+        persistence_seconds: ClientIP affinity timeout, None without.
+        one_packet: UDP one-packet scheduling.
+    """
+
+    address: IPAddress
+    protocol: Protocol
+    port: int
+    scheduler: str
+    flags: tuple[str, ...]
+    forwarding: Forwarding
+    service: ObjectKey
+    persistence_seconds: int | None = None
+    one_packet: bool = False
+    real_servers: tuple[RealServer, ...] = ()
+
+
+class VipAddress(msgspec.Struct, frozen=True):
+    """A VIP on an edge; `ready` is false where no endpoint could answer: not announced."""
+
+    address: IPAddress
+    announce: tuple[Announce, ...]
+    ready: bool
+
+
+class VrrpInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """One keepalived vrrp_instance of one edge.
+
+    Attributes:
+        advertised_address: The stable address with prefix length.
+        addresses: Service VIPs, in `virtual_ipaddress_excluded`.
+        peers: Unicast peers: the other edges' own addresses.
+    """
+
+    instance: str
+    interface: str
+    vrid: int
+    priority: int
+    advert_interval: float
+    preempt: bool
+    source: IPAddress
+    peers: tuple[IPAddress, ...]
+    advertised_address: str
+    addresses: tuple[IPAddress, ...] = ()
+
+
+class BgpAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
+    """One prefix that an edge exports."""
+
+    prefix: str
+    peers: tuple[str, ...]
+    communities: tuple[str, ...] = ()
+    local_pref: int | None = None
+
+
+class EdgePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One edge's slice of the plan; every list is sorted."""
+
+    virtual_servers: tuple[VirtualServer, ...] = ()
+    addresses: tuple[VipAddress, ...] = ()
+    vrrp: tuple[VrrpInstance, ...] = ()
+    bgp: tuple[BgpAnnouncement, ...] = ()
+
+
+class PlanEvent(msgspec.Struct, frozen=True):
+    """A Kubernetes Event to raise on a Service; type is Normal or Warning."""
+
+    type: str
+    reason: str
+    message: str
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a Service got no address."""
+
+    reason: str
+    message: str
+
+
+class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The allocator's decision for one Service of ours.
+
+    Attributes:
+        addresses: What `status.loadBalancer.ingress` should hold, in order.
+        pool: Pool of the addresses, None without.
+        changed: Whether the Service's status or pool note differs from this decision.
+    """
+
+    key: ObjectKey
+    addresses: tuple[IPAddress, ...] = ()
+    pool: str | None = None
+    refusal: Refusal | None = None
+    events: tuple[PlanEvent, ...] = ()
+    changed: bool = False
+
+
+class ObjectError(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that could not be used, and where it stands.
+
+    Attributes:
+        file: File of the manifest, "" for a live cluster.
+        document: Number of the YAML document in the file, from 1; 0 for a live cluster.
+        field: Dotted path, "" where the whole object is meant.
+    """
+
+    file: str = ""
+    document: int = 0
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+    field: str = ""
+    message: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole plan."""
+
+    services: tuple[ServicePlan, ...] = ()
+    edges: Mapping[str, EdgePlan] = msgspec.field(default_factory=dict)
+    errors: tuple[ObjectError, ...] = ()

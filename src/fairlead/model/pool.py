@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools: ranges that Services get addresses from (inventory or `IPAddressPool` objects)."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from fairlead.model.names import Family, IPAddress
+
+
+class AddressRange(msgspec.Struct, frozen=True, gc=False):
+    """An inclusive range of one family; `text` is how its owner wrote it."""
+
+    first: IPAddress
+    last: IPAddress
+    text: str
+
+    @property
+    def family(self) -> Family:
+        """Family of both ends."""
+        return Family.IPV4 if self.first.version == 4 else Family.IPV6
+
+    def __contains__(self, address: IPAddress) -> bool:
+        same = address.version == self.first.version
+        return same and int(self.first) <= int(address) <= int(self.last)
+
+    def overlaps(self, other: "AddressRange") -> bool:
+        """Whether both ranges share an address."""
+        same = self.first.version == other.first.version
+        return (
+            same and int(self.first) <= int(other.last) and int(other.first) <= int(self.last)
+        )
+
+
+class LabelRequirement(msgspec.Struct, frozen=True):
+    """One `matchExpressions` row: In, NotIn, Exists or DoesNotExist."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(msgspec.Struct, frozen=True):
+    """A Kubernetes label selector; empty matches everything."""
+
+    match_labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    match_expressions: tuple[LabelRequirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether a set of labels satisfies every term."""
+        if any(labels.get(key) != value for key, value in self.match_labels.items()):
+            return False
+        return all(_requirement_holds(term, labels) for term in self.match_expressions)
+
+
+def _requirement_holds(term: LabelRequirement, labels: Mapping[str, str]) -> bool:
+    present = term.key in labels
+    match term.operator:
+        case "In":
+            return present and labels[term.key] in term.values
+        case "NotIn":
+            return not present or labels[term.key] not in term.values
+        case "Exists":
+            return present
+        case _:
+            return not present
+
+
+class PoolSelection(msgspec.Struct, frozen=True):
+    """`serviceAllocation` of a pool: who may be served from it, and in which order.
+
+    Attributes:
+        priority: Lower first; 0 is last (as upstream).
+        namespaces, namespace_selectors: OR-ed together; both empty admit every namespace.
+        service_selectors: OR-ed, AND-ed with the namespace part; empty admits every Service.
+    """
+
+    priority: int = 0
+    namespaces: tuple[str, ...] = ()
+    namespace_selectors: tuple[LabelSelector, ...] = ()
+    service_selectors: tuple[LabelSelector, ...] = ()
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool of addresses.
+
+    Attributes:
+        origin: "inventory" or "cluster" (an `IPAddressPool` object).
+        selection: None where the pool serves everybody.
+    """
+
+    name: str
+    ranges: tuple[AddressRange, ...]
+    auto_assign: bool = True
+    avoid_buggy_ips: bool = False
+    selection: PoolSelection | None = None
+    origin: str = "inventory"
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def __contains__(self, address: IPAddress) -> bool:
+        return any(address in part for part in self.ranges)
