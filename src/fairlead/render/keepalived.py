@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""keepalived's VRRP instances; IPVS never stands in this file (keepalived runs with -P).
+
+The syntax is that of keepalived 2.2.7 (Debian 12) and 2.3 (Debian 13), from keepalived.conf(5).
+"""
+
+from dataclasses import dataclass
+from ipaddress import ip_interface
+
+from fairlead.model.errors import InventoryError
+from fairlead.model.names import IPAddress
+from fairlead.model.plan import VrrpInstance
+from fairlead.render.environment import render, word
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InstanceView:
+    """What the template prints; strings and numbers only."""
+
+    name: str
+    interface: str
+    vrid: int
+    priority: int
+    advert_interval: str
+    preempt: bool
+    source: str
+    peers: tuple[str, ...]
+    advertised: str
+    addresses: tuple[str, ...]
+
+
+def render_keepalived(instances: tuple[VrrpInstance, ...]) -> str:
+    """Return the text of `vrrp.conf`: one vrrp_instance per value, by instance name.
+
+    Raises:
+        InventoryError: A name or the advertised address can't stand in the file.
+    """
+    views = [_view(instance) for instance in sorted(instances, key=lambda item: item.instance)]
+    return render("vrrp.conf.j2", instances=views)
+
+
+def _view(instance: VrrpInstance) -> _InstanceView:
+    return _InstanceView(
+        name=word("vrrp.instance", instance.instance),
+        interface=word("edges[].interface", instance.interface),
+        vrid=instance.vrid,
+        priority=instance.priority,
+        advert_interval=f"{instance.advert_interval:g}",
+        preempt=instance.preempt,
+        source=str(instance.source),
+        peers=tuple(str(peer) for peer in sorted(instance.peers, key=_order)),
+        advertised=_advertised(instance),
+        addresses=tuple(_host_prefix(vip) for vip in sorted(instance.addresses, key=_order)),
+    )
+
+
+def _advertised(instance: VrrpInstance) -> str:
+    try:
+        interface = ip_interface(instance.advertised_address)
+    except ValueError as error:
+        raise InventoryError(
+            "vrrp.advertised_address", f"{error}; give an address with prefix length"
+        ) from error
+    if interface.version != instance.source.version:
+        raise InventoryError(
+            "vrrp.advertised_address",
+            f"{interface} is not of the family of the edge's own address {instance.source}: "
+            "adverts carry addresses of the family they travel in (RFC 5798)",
+        )
+    return interface.with_prefixlen
+
+
+def _host_prefix(address: IPAddress) -> str:
+    return f"{address}/{address.max_prefixlen}"
+
+
+def _order(address: IPAddress) -> tuple[int, int]:
+    return address.version, int(address)
