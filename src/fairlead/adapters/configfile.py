@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration files of daemons: validated as a candidate, then moved into place atomically.
+
+A file that the daemon's own parser refuses never becomes the live file, and a reader sees either
+the whole old text or the whole new one.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairlead.model.errors import ApplyError, ValidationError
+
+_VALIDATE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """What a write did, or would do in check mode.
+
+    Attributes:
+        before: Text of the live file, "" where there was none.
+    """
+
+    path: Path
+    changed: bool
+    before: str
+    after: str
+
+
+def write_config(
+    path: Path,
+    text: str,
+    *,
+    validate: Sequence[str] = (),
+    mode: int = 0o640,
+    owner: tuple[int, int] | None = None,
+    check: bool = False,
+) -> FileChange:
+    """Make a file hold a text, after its daemon's parser accepted it.
+
+    Args:
+        path: The live file; its directory must exist, except in check mode.
+        text: Whole content.
+        validate: Argument list of the parser; the candidate's path is put last. A parser that is
+            not installed is an error, except in check mode (a bare machine).
+        mode: Permission bits.
+        owner: User and group id; None keeps whoever runs this.
+        check: Report only; the candidate is validated outside the live directory.
+
+    Raises:
+        ValidationError: The parser refused the text; the live file is as it was.
+        ApplyError: The file could not be read or written.
+    """
+    before = _read(path)
+    same = before == text and _has_attributes(path, mode, owner)
+    change = FileChange(path, not same, before or "", text)
+    if same:
+        return change
+    try:
+        if check:
+            _validate_only(text, validate, path)
+        else:
+            _replace(path, text, validate, mode, owner)
+    except OSError as error:
+        raise ApplyError(f"{path}: {error.strerror}: {error.filename}") from error
+    return change
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ApplyError(f"{path}: can't be read: {error.strerror}") from error
+
+
+def _has_attributes(path: Path, mode: int, owner: tuple[int, int] | None) -> bool:
+    found = path.stat()
+    same_owner = owner is None or (found.st_uid, found.st_gid) == owner
+    return stat.S_IMODE(found.st_mode) == mode and same_owner
+
+
+def _validate_only(text: str, validate: Sequence[str], path: Path) -> None:
+    if not validate or shutil.which(validate[0]) is None:
+        return
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix=f".{path.name}.") as candidate:
+        candidate.write(text)
+        candidate.flush()
+        _run_validator(validate, Path(candidate.name), path)
+
+
+def _replace(
+    path: Path, text: str, validate: Sequence[str], mode: int, owner: tuple[int, int] | None
+) -> None:
+    # The leading dot and the random end keep the candidate out of `include *.conf` globs.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    candidate = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), mode)
+            if owner is not None:
+                os.fchown(stream.fileno(), *owner)
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if validate:
+            _run_validator(validate, candidate, path)
+        candidate.replace(path)
+    finally:
+        candidate.unlink(missing_ok=True)
+
+
+def _run_validator(validate: Sequence[str], candidate: Path, path: Path) -> None:
+    # Exit statuses differ between versions, so anything but 0 is a refusal.
+    try:
+        done = subprocess.run(
+            [*validate, str(candidate)],
+            capture_output=True,
+            text=True,
+            timeout=_VALIDATE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ValidationError(
+            f"{path}: not replaced, its parser {validate[0]} could not run: {error}"
+        ) from error
+    if done.returncode != 0:
+        said = (done.stderr + done.stdout).replace(str(candidate), str(path)).strip()
+        raise ValidationError(
+            f"{path}: not replaced, {validate[0]} refused the new text "
+            f"(status {done.returncode}): {said}"
+        )
