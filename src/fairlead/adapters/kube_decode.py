@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoding of lists and watch events of one kind, such that one bad object spoils nothing.
+
+The usual case is one typed decode by msgspec, which looks only at the fields that are named: about
+60 us for an EndpointSlice of 100 endpoints. Only what the typed decoder refuses is taken apart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from fairlead.model.plan import ObjectError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class WatchTarget(Generic[T]):
+    """One kind to follow.
+
+    Attributes:
+        path: Collection, e.g. `/api/v1/services`.
+        wire: msgspec type of one object; must have `metadata` with `namespace`, `name` and
+            `resource_version`.
+        parse: Wire object to model value, or to the error that says why not.
+        selector: labelSelector, "" for none.
+        optional: Whether the kind may be unknown to the API server (a CRD): that counts as an
+            empty list.
+    """
+
+    kind: str
+    path: str
+    wire: type[Any]
+    parse: Callable[[Any], T | ObjectError]
+    selector: str = ""
+    optional: bool = False
+
+
+class Meta(msgspec.Struct, rename="camel"):
+    """Metadata of an object or a list."""
+
+    namespace: str = ""
+    name: str = ""
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class StatusObject(msgspec.Struct):
+    """A `Status` object; decodes the metadata of any other object, too."""
+
+    metadata: Meta = msgspec.field(default_factory=Meta)
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+class RawEvent(msgspec.Struct):
+    """A watch event whose object stays bytes."""
+
+    type: str
+    object: msgspec.Raw
+
+
+class RawList(msgspec.Struct):
+    """A list whose items stay bytes."""
+
+    metadata: Meta
+    items: list[msgspec.Raw]
+
+
+class Decoders(Generic[T]):
+    """Decoders of one kind: typed for the usual, raw to take apart what the typed one refuses."""
+
+    def __init__(self, target: WatchTarget[T]) -> None:
+        wire = target.wire
+        event = msgspec.defstruct("Event", [("type", str), ("object", wire)])
+        page = msgspec.defstruct("Page", [("metadata", Meta), ("items", list[wire])])  # type: ignore[valid-type]
+        self._target = target
+        self.event = msgspec.json.Decoder(event)
+        self.page = msgspec.json.Decoder(page)
+        self.object = msgspec.json.Decoder(wire)
+        self.raw_event = msgspec.json.Decoder(RawEvent)
+        self.raw_page = msgspec.json.Decoder(RawList)
+        self.status = msgspec.json.Decoder(StatusObject)
+
+    def objects(self, body: bytes) -> tuple[Meta, list[T | ObjectError]]:
+        """Decode one page; one bad object does not spoil the others."""
+        parse = self._target.parse
+        try:
+            page: Any = self.page.decode(body)
+        except msgspec.ValidationError:
+            raw = self.raw_page.decode(body)
+            return raw.metadata, [self.one(item) for item in raw.items]
+        return page.metadata, [parse(item) for item in page.items]
+
+    def one(self, raw: msgspec.Raw | bytes) -> T | ObjectError:
+        """Decode one object."""
+        try:
+            return self._target.parse(self.object.decode(raw))
+        except (msgspec.ValidationError, UnicodeDecodeError) as error:
+            return self.failure(raw, str(error))
+
+    def failure(self, raw: msgspec.Raw | bytes, message: str) -> ObjectError:
+        """Name the object as well as its metadata allow."""
+        try:
+            meta = self.status.decode(raw).metadata
+        except msgspec.MsgspecError:
+            meta = Meta()
+        return ObjectError(
+            kind=self._target.kind, namespace=meta.namespace, name=meta.name, message=message
+        )

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""List and watch of one kind: a complete list, then changes, for as long as the process lives.
+
+One thread per kind, all feeding one queue. What a thread guarantees to the reader of the queue:
+
+* `Listed` holds every object of the kind at one moment; the changes that follow continue from it.
+* An object that can't be decoded is a `Failed`, never the end of the stream; the reader keeps the
+  last good version.
+* A broken connection is silent: reconnect continues from the last resourceVersion. Only when the
+  API server no longer has that version (410) a new `Listed` is sent.
+
+Facts: API concepts, "Efficient detection of changes" (kubernetes.io); a watch ends normally after
+`timeoutSeconds`; bookmarks move the resourceVersion about once a minute; 410 comes as HTTP status
+or as an ERROR event in the stream.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from fairlead.adapters.kube_client import ApiError, ApiStream, ApiUnavailableError, KubeApi
+from fairlead.adapters.kube_decode import Decoders, WatchTarget
+from fairlead.model.names import ObjectKey
+from fairlead.model.plan import ObjectError
+
+log = logging.getLogger(__name__)
+
+PAGE = 200  # objects per list request: bounds memory (26 MB JSON for 1,000 big slices otherwise)
+WATCH_SECONDS = (240, 480)  # random, so that many agents do not come back together
+SILENCE_SECONDS = 150.0  # bookmarks come each minute; more silence means a frozen API server
+ABSENT_SECONDS = (20.0, 40.0)  # how often to look again for a kind that is not served
+ABSENT_CONFIRMATIONS = 3
+
+T = TypeVar("T")
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """The complete list of a kind; `failed` are objects of it that could not be decoded."""
+
+    kind: str
+    objects: tuple[Any, ...]
+    failed: tuple[ObjectError, ...]
+    received: int
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """An object came or changed; `received` is `time.monotonic_ns()` at the socket."""
+
+    kind: str
+    value: Any
+    received: int
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """An object is gone."""
+
+    kind: str
+    key: ObjectKey
+    received: int
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An object changed to something that can't be decoded."""
+
+    kind: str
+    error: ObjectError
+    received: int
+
+
+WatchMessage = Listed | Changed | Removed | Failed
+
+
+@dataclass
+class WatchState:
+    """What a thread did so far; written by it alone, read by metrics and status."""
+
+    kind: str
+    connected: bool = False
+    listed: bool = False
+    served: bool = True
+    last_event: float = 0.0
+    events: int = 0
+    relists: int = 0
+    reconnects: int = 0
+    errors: int = 0
+    last_error: str = ""
+
+
+@dataclass
+class Backoff:
+    """Exponential delay with jitter: each drawn from the upper half of a doubling bound."""
+
+    first: float = 0.1
+    limit: float = 10.0
+    draw: Callable[[float, float], float] = random.uniform
+    _bound: float = field(default=0.0, init=False)
+
+    def next(self) -> float:
+        """Return the seconds to wait before the next try."""
+        self._bound = min(self.limit, self._bound * 2 or self.first)
+        return self.draw(self._bound / 2, self._bound)
+
+    def reset(self) -> None:
+        """A try succeeded."""
+        self._bound = 0.0
+
+
+class _ExpiredError(Exception):
+    """The resourceVersion is too old (or from a future that a restored API server forgot)."""
+
+
+class Watcher(Generic[T]):
+    """Follows one kind until stopped; `run` is a thread's body."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        target: WatchTarget[T],
+        queue: SimpleQueue[WatchMessage],
+        *,
+        backoff: Backoff | None = None,
+        page: int = PAGE,
+    ) -> None:
+        self._api, self._target, self._queue, self._page = api, target, queue, page
+        self._decode = Decoders(target)
+        self._backoff = backoff or Backoff()
+        self._stopped = threading.Event()
+        self._stream: ApiStream | None = None
+        self._version = ""
+        self._absences = 0
+        self.state = WatchState(target.kind)
+
+    def start(self) -> threading.Thread:
+        """Run in a daemon thread."""
+        thread = threading.Thread(target=self.run, name=f"watch-{self._target.kind}", daemon=True)
+        thread.start()
+        return thread
+
+    def stop(self) -> None:
+        """End the thread soon, also out of a blocked read."""
+        self._stopped.set()
+        if (stream := self._stream) is not None:
+            stream.close()
+
+    def run(self) -> None:
+        """List, watch, recover; returns after `stop`."""
+        while not self._stopped.is_set():
+            try:
+                if not self._version:
+                    self._list()
+                self._watch()
+            except _ExpiredError:
+                self._version = ""
+                self.state.relists += 1
+            except ApiError as error:
+                self._answered(error)
+            except (ApiUnavailableError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+                self._failed(str(error))
+            finally:
+                self.state.connected = False
+
+    # -- recovery ---------------------------------------------------------------------------
+
+    def _answered(self, error: ApiError) -> None:
+        if error.status == 410 or "Too large resource version" in str(error):
+            self._version = ""
+            self.state.relists += 1
+            self._stopped.wait(self._backoff.next())
+        elif error.status == 404 and self._target.optional:
+            self._absent()
+        else:
+            self._failed(str(error))
+
+    def _absent(self) -> None:
+        """The kind is not served; believed at once at the start, later only when it persists."""
+        self._version = ""
+        self._absences += 1
+        if self.state.listed and self.state.served and self._absences < ABSENT_CONFIRMATIONS:
+            self._stopped.wait(self._backoff.next() + 1.0)
+            return
+        if self.state.served or not self.state.listed:
+            self._queue.put(Listed(self._target.kind, (), (), time.monotonic_ns()))
+        self.state.served, self.state.listed = False, True
+        self._stopped.wait(random.uniform(*ABSENT_SECONDS))  # noqa: S311 - jitter, not a secret
+
+    def _failed(self, message: str) -> None:
+        if self._stopped.is_set():
+            return
+        delay = self._backoff.next()
+        self.state.errors += 1
+        if message != self.state.last_error:
+            log.warning("%s: %s; trying again in %.1f s", self._target.kind, message, delay)
+        self.state.last_error = message
+        self._stopped.wait(delay)
+
+    def _healthy(self) -> None:
+        self._backoff.reset()
+        self._absences = 0
+        self.state.last_error = ""
+        self.state.served = True
+
+    # -- list -------------------------------------------------------------------------------
+
+    def _list(self) -> None:
+        found: list[T | ObjectError] = []
+        token, limit = "", self._page
+        while True:
+            query: dict[str, str | int] = {"limit": limit} if limit else {}
+            if self._target.selector:
+                query["labelSelector"] = self._target.selector
+            if token:
+                query["continue"] = token
+            try:
+                body = self._api.request("GET", self._target.path, query=query)
+            except ApiError as error:
+                if error.status != 410 or not token:
+                    raise
+                # The pages expired under us (a very slow list): once more, in one piece.
+                found, token, limit = [], "", 0
+                continue
+            meta, items = self._decode.objects(body)
+            found += items
+            token = meta.continue_
+            if not token:
+                break
+        self._healthy()
+        self._version = meta.resource_version
+        self.state.listed = True
+        failed = tuple(item for item in found if isinstance(item, ObjectError))
+        objects = tuple(item for item in found if not isinstance(item, ObjectError))
+        self._queue.put(Listed(self._target.kind, objects, failed, time.monotonic_ns()))
+
+    # -- watch ------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Follow changes until the body ends; a normal end after timeoutSeconds just returns."""
+        query: dict[str, str | int] = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": random.randint(*WATCH_SECONDS),  # noqa: S311 - jitter, not a secret
+        }
+        if self._target.selector:
+            query["labelSelector"] = self._target.selector
+        stream = self._api.stream(self._target.path, query, read_timeout=SILENCE_SECONDS)
+        self._stream = stream
+        opened, before = time.monotonic(), self.state.events
+        self.state.connected = True
+        try:
+            self._follow(stream)
+        finally:
+            self.state.connected = False
+            self._stream = None
+            stream.close()
+            self.state.reconnects += 1
+        if self.state.events == before and time.monotonic() - opened < 1.0:
+            # Accepted and closed at once, again and again: a server that shuts down does that.
+            self._stopped.wait(self._backoff.next())
+
+    def _follow(self, stream: ApiStream) -> None:
+        pending: list[bytes] = []  # pieces of a line that is not complete yet
+        while not self._stopped.is_set():
+            data = stream.read()
+            if not data:
+                return  # a half line at the end is dropped: the next watch sends it again
+            received = time.monotonic_ns()
+            if b"\n" not in data:
+                pending.append(data)
+                continue
+            pending.append(data)
+            lines = b"".join(pending).split(b"\n")
+            rest = lines.pop()
+            pending = [rest] if rest else []
+            for line in lines:
+                if line:
+                    self._line(line, received)
+
+    def _line(self, line: bytes, received: int) -> None:
+        try:
+            event: Any = self._decode.event.decode(line)
+        except msgspec.ValidationError:
+            self._odd_line(line, received)
+            return
+        kind, value = event.type, event.object
+        if kind == "ERROR":
+            self._odd_line(line, received)
+            return
+        self._advance(value.metadata.resource_version, bookmark=kind == "BOOKMARK")
+        self._healthy()
+        self.state.events += 1
+        self.state.last_event = time.monotonic()
+        if kind in ("ADDED", "MODIFIED"):
+            self._deliver(self._target.parse(value), received)
+        elif kind == "DELETED":
+            key = ObjectKey(value.metadata.namespace, value.metadata.name)
+            self._queue.put(Removed(self._target.kind, key, received))
+        # BOOKMARK: its resourceVersion is all it has to say.
+
+    def _advance(self, version: str, *, bookmark: bool) -> None:
+        """Note how far the stream is.
+
+        A bookmark older than what was seen means that the API server's data was restored from a
+        backup: it would keep silent until it passes our version again. resourceVersions compare as
+        numbers (KEP-5504).
+        """
+        numbers = version.isdecimal() and self._version.isdecimal()
+        if bookmark and numbers and int(version) < int(self._version):
+            raise _ExpiredError
+        self._version = version or self._version
+
+    def _odd_line(self, line: bytes, received: int) -> None:
+        """An ERROR event, or an object of a shape we do not understand."""
+        raw = self._decode.raw_event.decode(line)
+        meta = self._decode.status.decode(raw.object) if raw.type == "ERROR" else None
+        if meta is not None:
+            if meta.code == 410 or meta.reason in ("Expired", "Gone"):
+                raise _ExpiredError
+            raise ApiUnavailableError(
+                f"watch {self._target.path}: error {meta.code} {meta.reason}: {meta.message}"
+            )
+        what = self._decode.failure(raw.object, "")
+        self.state.events += 1
+        if raw.type == "DELETED" and what.name:
+            key = ObjectKey(what.namespace, what.name)
+            self._queue.put(Removed(self._target.kind, key, received))
+        elif raw.type in ("ADDED", "MODIFIED"):
+            self._deliver(self._decode.one(raw.object), received)
+
+    def _deliver(self, value: T | ObjectError, received: int) -> None:
+        if isinstance(value, ObjectError):
+            self._queue.put(Failed(self._target.kind, value, received))
+        else:
+            self._queue.put(Changed(self._target.kind, value, received))
