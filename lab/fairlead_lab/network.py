@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's wires: a LAN bridge, the upstream router with BIRD, clients, one leg in the root.
+
+Every host is a namespace `<name>-<host>` with its link `eth0`; its port on the bridge is named like
+the host, so a cable is cut by that name. The LAN's namespace holds the bridge only: it forwards
+frames and has no address.
+"""
+
+import contextlib
+import json
+
+from fairlead_lab import netns
+from fairlead_lab.config import LabConfig
+from fairlead_lab.progress import step
+from fairlead_lab.router import start_bird
+
+BRIDGE = "br-lan"
+_HOST_SYSCTLS = {
+    # Duplicate address detection would keep each fresh address from use for a second.
+    "net.ipv6.conf.default.accept_dad": "0",
+    "net.ipv6.conf.all.accept_dad": "0",
+    "net.ipv6.conf.default.accept_ra": "0",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.conf.all.accept_redirects": "0",
+    "net.ipv4.conf.default.accept_redirects": "0",
+}
+_ROUTER_SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    "net.ipv6.conf.all.forwarding": "1",
+    # Layer 4: the connections of one client spread over both edges.
+    "net.ipv4.fib_multipath_hash_policy": "1",
+    "net.ipv6.fib_multipath_hash_policy": "1",
+    "net.ipv4.conf.all.send_redirects": "0",
+    "net.ipv4.conf.default.send_redirects": "0",
+}
+
+
+def up(cfg: LabConfig) -> None:
+    """Make LAN, router, both clients and the leg in the root namespace.
+
+    Raises:
+        netns.NetnsError: a command failed.
+        process.ProcessError: BIRD did not start.
+    """
+    with step("network: LAN, router, clients"):
+        ensure_lan(cfg)
+        attach_host(cfg, "router", gateway=False)
+        netns.sysctl(cfg.netns("router"), _ROUTER_SYSCTLS)
+        _pod_routes(cfg)
+        attach_host(cfg, "client")
+        _attach_rclient(cfg)
+        _attach_root(cfg)
+        start_bird(cfg)
+
+
+def down(cfg: LabConfig) -> None:
+    """Remove every namespace of the lab with what runs in it, and the leg in the root."""
+    for name in netns.names(f"{cfg.name}-"):
+        netns.delete_netns(name)
+    netns.delete_link(None, cfg.root_link)
+
+
+def ensure_lan(cfg: LabConfig) -> None:
+    """The bridge, in a namespace of its own."""
+    lan = cfg.netns("lan")
+    netns.ensure_netns(lan)
+    if not netns.link_exists(lan, BRIDGE):
+        netns.batch(
+            lan,
+            f"""
+            link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
+            link set {BRIDGE} addrgenmode none up
+            """,
+        )
+
+
+def attach_host(
+    cfg: LabConfig, host: str, address: str | None = None, *, gateway: bool = True
+) -> str:
+    """Make a host's namespace with `eth0` on the LAN; returns the namespace's name.
+
+    The host gets its LAN addresses, v4 and v6 (`address` replaces the v4 one), and the router as
+    its default route. Everything that stands already is left alone, so this also repairs.
+
+    Raises:
+        netns.NetnsError: a command failed.
+        ConfigError: the host has no number on the LAN.
+    """
+    name = cfg.netns(host)
+    ensure_lan(cfg)
+    if netns.ensure_netns(name):
+        netns.sysctl(name, _HOST_SYSCTLS)
+    if netns.ensure_veth(cfg.netns("lan"), host, name, "eth0"):
+        netns.batch(cfg.netns("lan"), f"link set {host} addrgenmode none master {BRIDGE} up")
+    routes = (
+        f"""
+        route replace default via {cfg.router_address} dev eth0
+        route replace default via {cfg.address6("router")} dev eth0
+        """
+        if gateway
+        else ""
+    )
+    netns.batch(
+        name,
+        f"""
+        link set eth0 up
+        address replace {address or cfg.address(host)}/24 dev eth0
+        address replace {cfg.address6(host)}/64 dev eth0 nodad
+        {routes}
+        """,
+    )
+    return name
+
+
+def _attach_rclient(cfg: LabConfig) -> None:
+    """The client behind the router, on a wire of its own."""
+    name, router = cfg.netns("rclient"), cfg.netns("router")
+    if netns.ensure_netns(name):
+        netns.sysctl(name, _HOST_SYSCTLS)
+    netns.ensure_veth(router, "rclient", name, "eth0")
+    netns.batch(
+        router,
+        """
+        link set rclient up
+        address replace 198.51.100.1/24 dev rclient
+        address replace fd00:198:51:100::1/64 dev rclient nodad
+        """,
+    )
+    netns.batch(
+        name,
+        f"""
+        link set eth0 up
+        address replace {cfg.rclient_address}/24 dev eth0
+        address replace {cfg.rclient_address6}/64 dev eth0 nodad
+        route replace default via 198.51.100.1 dev eth0
+        route replace default via fd00:198:51:100::1 dev eth0
+        """,
+    )
+
+
+def _attach_root(cfg: LabConfig) -> None:
+    """The root namespace's leg: for ssh, kubectl and Ansible. Not a route for anything else."""
+    link, lan = cfg.root_link, cfg.netns("lan")
+    if netns.ensure_veth(lan, "root", None, link):
+        netns.batch(lan, f"link set root addrgenmode none master {BRIDGE} up")
+    netns.batch(
+        None,
+        f"""
+        link set {link} addrgenmode none
+        link set {link} up
+        address replace {cfg.root_address}/24 dev {link}
+        address replace {cfg.address6("root")}/64 dev {link} nodad
+        """,
+    )
+
+
+def _pod_routes(cfg: LabConfig) -> None:
+    """The router's routes to the pods of each node."""
+    netns.batch(
+        cfg.netns("router"),
+        "\n".join(
+            f"route replace {cfg.pod_range(node)} via {cfg.node_address(node)}\n"
+            f"route replace {cfg.pod_range6(node)} via {cfg.node_address6(node)}"
+            for node in cfg.nodes
+        ),
+    )
+
+
+def foreign_lan(cfg: LabConfig) -> str:
+    """The link of the root namespace, not ours, that has our LAN's network; empty if none has."""
+    shown = json.loads(netns.run(["ip", "-j", "-4", "route", "show", "exact", cfg.lan4]).stdout)
+    return next((str(r["dev"]) for r in shown if r.get("dev") != cfg.root_link), "")
+
+
+def cut(cfg: LabConfig, host: str) -> None:
+    """Pull a host's cable out of the LAN.
+
+    Raises:
+        netns.NetnsError: no such port.
+    """
+    netns.batch(cfg.netns("lan"), f"link set {host} down")
+
+
+def heal(cfg: LabConfig, host: str) -> None:
+    """Put a host's cable back in.
+
+    Raises:
+        netns.NetnsError: no such port.
+    """
+    netns.batch(cfg.netns("lan"), f"link set {host} up")
+
+
+def ports(cfg: LabConfig) -> dict[str, bool]:
+    """Ports of the LAN bridge and whether each is up; empty while the lab is down."""
+    lan = cfg.netns("lan")
+    if not netns.exists(lan):
+        return {}
+    with contextlib.suppress(netns.NetnsError, ValueError):
+        shown = json.loads(netns.run(["ip", "-j", "link", "show", "master", BRIDGE], lan).stdout)
+        return {str(link["ifname"]): "UP" in link["flags"] for link in shown if "ifname" in link}
+    return {}
