@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read actual -> diff -> apply, for the agent and the Ansible modules alike.
+
+Callers hold the edge's lock (`fairlead.adapters.lock.edge_lock`) around anything but `check=True`.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from fairlead.adapters.ipvs.table import ChangeResult, IpvsPort
+from fairlead.diff.changes import IpvsChange, rules
+from fairlead.diff.ipvs import Owned, diff, diff_entry
+from fairlead.model.errors import ApplyError
+from fairlead.model.ipvs import IpvsEntries, IpvsEntry, ServiceKey
+
+_MOST_NAMED = 5
+"""Failures that are told in one error; the rest are counted."""
+
+
+class AppliedChanges(msgspec.Struct, frozen=True):
+    """What a reconciliation did, or with `check` would do.
+
+    Attributes:
+        changes: In the order in which they were sent; `str()` of each is an ipvsadm command.
+        failed: Those that the kernel refused, even on the second attempt.
+        before, after: The rules of every virtual server that the changes touch, as
+            `ipvsadm -Sn` prints them; for a diff before and after.
+    """
+
+    changes: tuple[IpvsChange, ...] = ()
+    failed: tuple[ChangeResult, ...] = ()
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was, or would be, done."""
+        return bool(self.changes)
+
+    def raise_for_failures(self) -> None:
+        """Raise an `ApplyError` that names the first failures, if there are any."""
+        if not self.failed:
+            return
+        named = "; ".join(str(result) for result in self.failed[:_MOST_NAMED])
+        more = len(self.failed) - _MOST_NAMED
+        rest = f"; and {more} more" if more > 0 else ""
+        raise ApplyError(f"{len(self.failed)} IPVS changes were refused: {named}{rest}")
+
+
+def reconcile_ipvs(
+    table: IpvsPort, desired: IpvsEntries, owned: Owned, *, check: bool = False
+) -> AppliedChanges:
+    """Make the whole table what is desired, and leave foreign virtual servers alone.
+
+    Args:
+        table: The kernel's, or a fake.
+        desired: From `fairlead.diff.ipvs.desired_from(edge_plan.virtual_servers)`.
+        owned: Whether an address lies in a pool of ours: only there are virtual servers removed.
+        check: Only tell what would be done.
+    """
+    actual = table.dump()
+    changes = diff(desired, actual, owned)
+    before, after = _texts({change.key for change in changes}, desired, actual)
+    if check or not changes:
+        return AppliedChanges(tuple(changes), (), before, after)
+    failed = [result for result in table.apply(changes) if result.code]
+    if failed:  # another program may have been at it: look again, once
+        again = diff(desired, table.dump(), owned)
+        failed = [result for result in table.apply(again) if result.code]
+    return AppliedChanges(tuple(changes), tuple(failed), before, after)
+
+
+def reconcile_virtual_server(
+    table: IpvsPort, key: ServiceKey, desired: IpvsEntry | None
+) -> AppliedChanges:
+    """The same for one virtual server: the agent's way from an event to the kernel.
+
+    It reads that virtual server alone and renders no texts.
+
+    Args:
+        table: The kernel's, or a fake.
+        key: From `fairlead.diff.ipvs.service_key(virtual_server)`.
+        desired: From `fairlead.diff.ipvs.desired_entry(virtual_server)`; None to remove it.
+    """
+    changes = diff_entry(desired, table.dump_service(key))
+    if not changes:
+        return AppliedChanges()
+    failed = [result for result in table.apply(changes) if result.code]
+    if failed:
+        again = diff_entry(desired, table.dump_service(key))
+        failed = [result for result in table.apply(again) if result.code]
+    return AppliedChanges(tuple(changes), tuple(failed))
+
+
+def _texts(
+    keys: Iterable[ServiceKey], desired: IpvsEntries, actual: IpvsEntries
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    touched = set(keys)
+    return (
+        tuple(rules({key: actual[key] for key in touched if key in actual})),
+        tuple(rules({key: desired[key] for key in touched if key in desired})),
+    )

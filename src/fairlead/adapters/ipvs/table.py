@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel's IPVS table: read it as values, change it by changes.
+
+Nothing is remembered between calls but the socket and the layout of replies.
+"""
+
+import errno
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+import msgspec
+
+from fairlead.adapters.ipvs import decode, encode
+from fairlead.adapters.ipvs.constants import Cmd
+from fairlead.adapters.ipvs.decode import Message
+from fairlead.adapters.ipvs.errors import IpvsRequestError, explain
+from fairlead.adapters.ipvs.layout import DestDecoder
+from fairlead.adapters.ipvs.socket import IpvsSocket
+from fairlead.diff.changes import (
+    AddDest,
+    AddService,
+    DelDest,
+    DelService,
+    IpvsChange,
+    SetDest,
+    SetService,
+)
+from fairlead.model.ipvs import (
+    DestStatus,
+    IpvsDest,
+    IpvsEntries,
+    IpvsEntry,
+    IpvsInfo,
+    IpvsService,
+    ServiceKey,
+    ServiceStatus,
+    SyncDaemon,
+    SyncState,
+    Timeouts,
+)
+
+_T = TypeVar("_T")
+
+_GONE = frozenset({errno.ESRCH, errno.ENOENT})
+"""What a removal may fail with and still have reached its end."""
+
+
+class ChangeResult(msgspec.Struct, frozen=True, gc=False):
+    """What became of one change: `code` is an errno, 0 where it is true now."""
+
+    change: IpvsChange
+    code: int = 0
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.change}: {explain(self.code, self.detail) if self.code else 'ok'}"
+
+
+class IpvsPort(Protocol):
+    """What appliers need of a table; `IpvsTable` and `fake.FakeIpvsTable` have it."""
+
+    def dump(self) -> IpvsEntries:
+        """The whole table."""
+        ...
+
+    def dump_service(self, key: ServiceKey) -> IpvsEntry | None:
+        """One virtual server, None where it does not exist."""
+        ...
+
+    def apply(self, changes: Sequence[IpvsChange]) -> Sequence[ChangeResult]:
+        """Make changes in order; one that fails does not stop the others."""
+        ...
+
+
+class IpvsTable:
+    """The table of one network namespace, over one netlink socket; not for threads to share."""
+
+    def __init__(self, netns: str | None = None) -> None:
+        """Open it.
+
+        Args:
+            netns: Name or path of a network namespace, None for our own.
+
+        Raises:
+            IpvsUnavailableError: The kernel has no IPVS.
+        """
+        self._socket = IpvsSocket(netns)
+        self._dests = DestDecoder()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Reading
+
+    def dump(self) -> dict[ServiceKey, IpvsEntry]:
+        """The whole table: one dump of services, one dump of real servers for each."""
+        services = self._services(decode.service)
+        return {one.key: IpvsEntry(one, self._dump_dests(one.key)) for one in services}
+
+    def dump_service(self, key: ServiceKey) -> IpvsEntry | None:
+        """One virtual server with its real servers; None where it does not exist.
+
+        Raises:
+            IpvsRequestError: The kernel refused for another reason.
+        """
+        found: list[IpvsService] = []
+
+        def take(buffer: bytearray, message: Message) -> None:
+            found.append(decode.service(buffer, message))
+
+        try:
+            request = encode.service_request(Cmd.GET_SERVICE, key)
+            self._socket.request(request, take, f"read {key}")
+        except IpvsRequestError as error:
+            if error.code == errno.ESRCH:
+                return None
+            raise
+        return IpvsEntry(found[0], self._dump_dests(key)) if found else None
+
+    def status(self) -> list[ServiceStatus]:
+        """The whole table with connections and 64-bit counters, in the kernel's order."""
+        found = []
+        for one in self._services(decode.service_status):
+            dests = self._dump_dest_status(one.service.key)
+            found.append(ServiceStatus(one.service, one.counters, dests))
+        return found
+
+    def info(self) -> IpvsInfo:
+        """Version and connection table size."""
+        return self._get(Cmd.GET_INFO, decode.info)
+
+    def timeouts(self) -> Timeouts:
+        """Connection timeouts."""
+        return self._get(Cmd.GET_CONFIG, decode.timeouts)
+
+    def daemons(self) -> list[SyncDaemon]:
+        """Synchronisation daemons that run here: none, one or one of each state."""
+        return self._dump(encode.command(Cmd.GET_DAEMON), decode.daemon)
+
+    # Changing
+
+    def apply(self, changes: Sequence[IpvsChange]) -> list[ChangeResult]:
+        """Send changes in order, in batches; one that fails does not stop the others.
+
+        Removing what is gone already counts as done.
+
+        Raises:
+            RepliesLostError: It is not known what succeeded: read the table again.
+            IpvsPermissionError: Not allowed to change it.
+        """
+        outcomes = self._socket.batch(encode_changes(changes))
+        return [
+            ChangeResult(change)
+            if code == 0 or (code in _GONE and isinstance(change, DelService | DelDest))
+            else ChangeResult(change, code, detail)
+            for change, (code, detail) in zip(changes, outcomes, strict=True)
+        ]
+
+    def flush(self) -> None:
+        """Remove every virtual server, foreign ones too: never part of a reconciliation."""
+        self._command(encode.command(Cmd.FLUSH), "flush")
+
+    def zero(self, key: ServiceKey | None = None) -> None:
+        """Set counters to zero, of one virtual server or of all."""
+        body = encode.service_request(Cmd.ZERO, key) if key else encode.command(Cmd.ZERO)
+        self._command(body, "zero counters")
+
+    def set_timeouts(self, value: Timeouts) -> None:
+        """Set connection timeouts; 0 leaves one alone."""
+        self._command(encode.timeouts(value), "set timeouts")
+
+    def start_daemon(self, value: SyncDaemon) -> None:
+        """Start a synchronisation daemon; EEXIST where one of that state runs."""
+        self._command(encode.new_daemon(value), f"start {value.state.name.lower()} daemon")
+
+    def stop_daemon(self, state: SyncState) -> None:
+        """Stop a synchronisation daemon; ESRCH where none runs."""
+        self._command(encode.del_daemon(state), f"stop {state.name.lower()} daemon")
+
+    def _command(self, body: bytes, what: str) -> None:
+        self._socket.request(body, lambda _buffer, _message: None, what)
+
+    def _get(self, cmd: Cmd, decoder: Callable[[bytearray, Message], _T]) -> _T:
+        found: list[_T] = []
+
+        def take(buffer: bytearray, message: Message) -> None:
+            found.append(decoder(buffer, message))
+
+        self._socket.request(encode.command(cmd), take, cmd.name.lower())
+        return found[0]
+
+    def _services(self, decoder: Callable[[bytearray, Message], _T]) -> list[_T]:
+        return self._dump(encode.command(Cmd.GET_SERVICE), decoder)
+
+    def _dump(self, body: bytes, decoder: Callable[[bytearray, Message], _T]) -> list[_T]:
+        found: list[_T] = []
+
+        def take(buffer: bytearray, message: Message) -> None:
+            found.append(decoder(buffer, message))
+
+        self._socket.dump(body, take, found.clear)
+        return found
+
+    def _dump_dests(self, key: ServiceKey) -> tuple[IpvsDest, ...]:
+        family, one = key.family, self._dests.decode
+        found: list[IpvsDest] = []
+
+        def take(buffer: bytearray, message: Message) -> None:
+            found.append(one(buffer, message, family))
+
+        self._socket.dump(encode.service_request(Cmd.GET_DEST, key), take, found.clear)
+        found.reverse()
+        return tuple(found)
+
+    def _dump_dest_status(self, key: ServiceKey) -> tuple[DestStatus, ...]:
+        found: list[DestStatus] = []
+
+        def take(buffer: bytearray, message: Message) -> None:
+            found.append(decode.dest_status(buffer, message, key.family))
+
+        self._socket.dump(encode.service_request(Cmd.GET_DEST, key), take, found.clear)
+        found.reverse()
+        return tuple(found)
+
+
+def encode_changes(changes: Sequence[IpvsChange]) -> list[bytes]:
+    """Request bodies for changes, in order.
+
+    Neighbouring changes of one virtual server share the bytes that name it.
+    """
+    bodies: list[bytes] = []
+    new, edit, remove = b"", b"", b""
+    of: ServiceKey | None = None
+    for change in changes:
+        key = change.key
+        if key is not of and key != of:
+            new = encode.dest_prefix(Cmd.NEW_DEST, key)
+            edit = encode.dest_prefix(Cmd.SET_DEST, key)
+            remove = encode.dest_prefix(Cmd.DEL_DEST, key)
+            of = key
+        match change:
+            case AddDest():
+                bodies.append(new + encode.dest_attr(change.dest))
+            case SetDest():
+                bodies.append(edit + encode.dest_attr(change.dest))
+            case DelDest():
+                bodies.append(remove + encode.dest_key_attr(change.dest))
+            case AddService():
+                bodies.append(encode.service(Cmd.NEW_SERVICE, change.service))
+            case SetService():
+                bodies.append(encode.service(Cmd.SET_SERVICE, change.service))
+            case DelService():
+                bodies.append(encode.service_request(Cmd.DEL_SERVICE, key))
+    return bodies
