@@ -11,7 +11,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from fairlead.model.errors import ObjectFieldError
 from fairlead.model.plan import ObjectError
+from fairlead.snapshot.objects import field_error
 
 T = TypeVar("T")
 
@@ -24,7 +26,7 @@ class WatchTarget(Generic[T]):
         path: Collection, e.g. `/api/v1/services`.
         wire: msgspec type of one object; must have `metadata` with `namespace`, `name` and
             `resource_version`.
-        parse: Wire object to model value, or to the error that says why not.
+        parse: Wire object to model value; raises ObjectFieldError.
         selector: labelSelector, "" for none.
         optional: Whether the kind may be unknown to the API server (a CRD): that counts as an
             empty list.
@@ -33,7 +35,7 @@ class WatchTarget(Generic[T]):
     kind: str
     path: str
     wire: type[Any]
-    parse: Callable[[Any], T | ObjectError]
+    parse: Callable[[Any], T]
     selector: str = ""
     optional: bool = False
 
@@ -87,27 +89,40 @@ class Decoders(Generic[T]):
 
     def objects(self, body: bytes) -> tuple[Meta, list[T | ObjectError]]:
         """Decode one page; one bad object does not spoil the others."""
-        parse = self._target.parse
         try:
             page: Any = self.page.decode(body)
         except msgspec.ValidationError:
             raw = self.raw_page.decode(body)
             return raw.metadata, [self.one(item) for item in raw.items]
-        return page.metadata, [parse(item) for item in page.items]
+        return page.metadata, [self.parse(item) for item in page.items]
+
+    def parse(self, wire: Any) -> T | ObjectError:
+        """Model value of a decoded object, or what is wrong with it."""
+        try:
+            return self._target.parse(wire)
+        except ObjectFieldError as error:
+            return self._failure(wire.metadata.namespace, wire.metadata.name, error)
 
     def one(self, raw: msgspec.Raw | bytes) -> T | ObjectError:
-        """Decode one object."""
+        """Decode one object that may be of any shape."""
         try:
-            return self._target.parse(self.object.decode(raw))
-        except (msgspec.ValidationError, UnicodeDecodeError) as error:
-            return self.failure(raw, str(error))
+            return self.parse(self.object.decode(raw))
+        except msgspec.ValidationError as error:
+            meta = self.meta(raw)
+            return self._failure(meta.namespace, meta.name, field_error(error))
 
-    def failure(self, raw: msgspec.Raw | bytes, message: str) -> ObjectError:
-        """Name the object as well as its metadata allow."""
+    def meta(self, raw: msgspec.Raw | bytes) -> Meta:
+        """Metadata of an object, empty where even that is malformed."""
         try:
-            meta = self.status.decode(raw).metadata
+            return self.status.decode(raw).metadata
         except msgspec.MsgspecError:
-            meta = Meta()
+            return Meta()
+
+    def _failure(self, namespace: str, name: str, error: ObjectFieldError) -> ObjectError:
         return ObjectError(
-            kind=self._target.kind, namespace=meta.namespace, name=meta.name, message=message
+            kind=self._target.kind,
+            namespace=namespace,
+            name=name,
+            field=error.field,
+            message=error.message,
         )

@@ -297,7 +297,7 @@ class Watcher(Generic[T]):
         self.state.events += 1
         self.state.last_event = time.monotonic()
         if kind in ("ADDED", "MODIFIED"):
-            self._deliver(self._target.parse(value), received)
+            self._deliver(self._decode.parse(value), received)
         elif kind == "DELETED":
             key = ObjectKey(value.metadata.namespace, value.metadata.name)
             self._queue.put(Removed(self._target.kind, key, received))
@@ -325,7 +325,8 @@ class Watcher(Generic[T]):
             raise ApiUnavailableError(
                 f"watch {self._target.path}: error {meta.code} {meta.reason}: {meta.message}"
             )
-        what = self._decode.failure(raw.object, "")
+        what = self._decode.meta(raw.object)
+        self._advance(what.resource_version, bookmark=False)
         self.state.events += 1
         if raw.type == "DELETED" and what.name:
             key = ObjectKey(what.namespace, what.name)

@@ -9,6 +9,20 @@ from typing import Any
 
 import msgspec
 import pytest
+
+from fairlead.adapters import kube_watch
+from fairlead.adapters.kube_client import KubeApi
+from fairlead.adapters.kube_watch import (
+    Backoff,
+    Changed,
+    Failed,
+    Listed,
+    Removed,
+    Watcher,
+    WatchTarget,
+)
+from fairlead.model.errors import ObjectFieldError
+from fairlead.model.names import ObjectKey
 from unit.agent.scripted_api import (
     ScriptedApi,
     bookmark,
@@ -22,20 +36,6 @@ from unit.agent.scripted_api import (
     stream,
     thing,
 )
-
-from fairlead.adapters import kube_watch
-from fairlead.adapters.kube_client import KubeApi
-from fairlead.adapters.kube_watch import (
-    Backoff,
-    Changed,
-    Failed,
-    Listed,
-    Removed,
-    Watcher,
-    WatchTarget,
-)
-from fairlead.model.names import ObjectKey
-from fairlead.model.plan import ObjectError
 
 PATH = "/api/v1/things"
 
@@ -51,9 +51,9 @@ class Thing(msgspec.Struct):
     size: int = 0
 
 
-def parse(wire: Thing) -> tuple[str, int] | ObjectError:
+def parse(wire: Thing) -> tuple[str, int]:
     if wire.size < 0:
-        return ObjectError(kind="Thing", name=wire.metadata.name, message="negative")
+        raise ObjectFieldError("size", "negative")
     return (wire.metadata.name, wire.size)
 
 
@@ -228,9 +228,9 @@ def test_bad_objects_do_not_spoil_the_others(server: ScriptedApi, harness: Harne
     watcher = harness.watch()
     first = harness.take()
     assert first.objects == (("a", 0),)
-    assert [(bad.name, bad.message) for bad in first.failed] == [
-        ("b", "Expected `int`, got `str` - at `$.size`"),
-        ("c", "negative"),
+    assert [(bad.name, bad.field, bad.message) for bad in first.failed] == [
+        ("b", "size", "Expected `int`, got `str`"),
+        ("c", "size", "negative"),
     ]
     failed, removed, added = (harness.take() for _ in range(3))
     assert isinstance(failed, Failed)
@@ -268,7 +268,7 @@ def test_kind_that_must_exist_is_never_taken_for_empty(
     assert watcher.state.errors == 3
 
 
-def test_server_away_and_back(server: ScriptedApi, tmp_path: Path, harness: Harness) -> None:
+def test_server_away_and_back(server: ScriptedApi, harness: Harness) -> None:
     server.on("GET", PATH, reply(listing(10, thing("a", 1))))
     server.on("WATCH", PATH, stream(0.05, end="cut"))
     watcher = harness.watch()
