@@ -10,6 +10,7 @@ the tool's own; no process of the guest outlives the tool, whatever ends it.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shlex
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -31,7 +32,16 @@ KERNEL = "/usr/bin/linux.uml"
 MODULES = Path("/usr/lib/uml/modules")
 GUEST = Path(__file__).with_name("uml_guest.sh")
 BEGIN, END = "@fairlead-begin@", "@fairlead-end@"
+CONTAINED = (
+    *("setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL"),
+    *("sh", "-c", '"$@"; exit $?', "sh"),
+)
+"""Prefix of a command: it dies with this process, and everything it started dies with it.
+
+User-Mode Linux leaves helper processes behind when it is killed; a process namespace does not.
+"""
 KEPT = ("PATH", "LANG", "LC_ALL", "PYTHONPATH", "PYTEST_ADDOPTS")
+WORK_PREFIX = "fairlead-uml-"
 TIMED_OUT, NO_STATUS = 124, 125
 
 
@@ -98,7 +108,7 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     timeout: float | None = 600.0,
-    emit: Callable[[str], None] = sys.stdout.write,
+    emit: Callable[[str], None] | None = None,
 ) -> int:
     """Run a command under a fresh kernel; returns its exit status (124 when out of time).
 
@@ -111,28 +121,51 @@ def run(
         cwd: Working folder (default: this process's).
         env: Added to the guest's environment.
         timeout: Seconds after which the guest is killed.
-        emit: Takes the output, line by line.
+        emit: Takes the output, line by line (default: standard output).
 
     Raises:
         UmlError: the guest did not start or died.
     """
     tree = module_tree()
-    work = Path(tempfile.mkdtemp(prefix="fairlead-uml-"))
-    try:
+    _remove_leftovers()
+    with _work_folder() as work:
         folder = cwd or Path.cwd()
         _write_job(work, tree, argv, folder, env or {})
         if out:
             out.mkdir(parents=True, exist_ok=True)
-        guest = _command(tree, work, mem, _pick_cpu(cpu), folder, out)
-        expired, log = _attend(guest, timeout, emit)
+        guest = _command(tree, work, folder, out, mem=mem, cpu=_pick_cpu(cpu))
+        expired, log = _attend(guest, timeout, emit or _print)
         status = work / "status"
         if expired:
             return TIMED_OUT
         if not status.exists():
             raise UmlError(f"the guest died; its console ends:\n{log[-3000:]}")
         return int(status.read_text())
+
+
+@contextlib.contextmanager
+def _work_folder() -> Iterator[Path]:
+    """A folder for one run; the lock on it shows that its owner lives."""
+    work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX))
+    handle = os.open(work, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        os.close(handle)
+
+
+def _remove_leftovers() -> None:
+    """Remove folders of runs that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{WORK_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(handle)
 
 
 def _pick_cpu(wanted: int | None) -> int:
@@ -141,7 +174,8 @@ def _pick_cpu(wanted: int | None) -> int:
 
 
 def _write_job(
-    work: Path, tree: Path, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
+    work: Path, tree: Path, argv: Sequence[str], cwd: Path, env: Mapping[str, str]
+) -> None:
     """The command as a script: no quoting can get lost on a kernel's command line."""
     kept = {key: os.environ[key] for key in KEPT if key in os.environ}
     values = {
@@ -165,10 +199,11 @@ def _write_job(
 
 
 def _command(
-    tree: Path, work: Path, mem: str, cpu: int, cwd: Path, out: Path | None
+    tree: Path, work: Path, cwd: Path, out: Path | None, *, mem: str, cpu: int
 ) -> list[str]:
     return [
-        *("setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(cpu), KERNEL),
+        *CONTAINED,
+        *("taskset", "-c", str(cpu), KERNEL),
         *(f"mem={mem}", f"uml_dir={work}/", "umid=uml", "root=/dev/root", "rootfstype=hostfs"),
         *("rootflags=/", "ro", f"init={GUEST}", "quiet", "con=null", "con0=fd:0,fd:1"),
         *(f"FL_TREE={tree}", f"FL_WORK={work}", f"FL_CWD={cwd}", f"FL_OUT={out or ''}"),
@@ -243,6 +278,7 @@ def cli() -> None:
 @click.option("--env", multiple=True, metavar="KEY=VALUE", help="Added to the environment.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(
+    *,
     mem: str,
     cpu: int | None,
     out: str | None,
@@ -261,7 +297,6 @@ def run_command(
             out=Path(out).absolute() if out else None,
             env=pairs,
             timeout=timeout or None,
-            emit=_print,
         )
     except UmlError as error:
         print(f"uml: {error}", file=sys.stderr)
