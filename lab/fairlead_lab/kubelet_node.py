@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node's heartbeats: its Lease, and the Ready condition of its Node object.
+
+Timings are the real kubelet's (lease of 40 s, renewed every 10 s; condition written again when
+the cluster has changed its mind, and every five minutes). The Node object itself belongs to
+`fairlead_lab.nodes`: a test that deletes it wants it to stay deleted.
+"""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from fairlead_lab.kubelet_api import MERGE, STRATEGIC, Api, ApiError
+from fairlead_lab.kubelet_status import timestamp
+
+log = logging.getLogger(__name__)
+
+RENEW_SECONDS = 10.0
+LEASE_SECONDS = 40
+STATUS_SECONDS = 300.0
+RETRY_SECONDS = 0.5
+NOT_FOUND = 404
+HEALTHY = {
+    "MemoryPressure": ("False", "KubeletHasSufficientMemory"),
+    "DiskPressure": ("False", "KubeletHasNoDiskPressure"),
+    "PIDPressure": ("False", "KubeletHasSufficientPID"),
+    "Ready": ("True", "KubeletReady"),
+}
+CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "240", "ephemeral-storage": "256Gi"}
+"""Generous: the lab's containers ask for whatever their manifests say and use next to nothing."""
+
+
+class Heartbeat:
+    """Keeps one node alive in the eyes of the cluster."""
+
+    def __init__(self, api: Api, node: str, addresses: list[str]) -> None:
+        self._api = api
+        self._node = node
+        self._addresses = addresses
+        self._status_due = 0.0
+        self._lease_path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}"
+
+    def run(self, stop: threading.Event) -> None:
+        """Beat until told to stop; blocking."""
+        while not stop.is_set():
+            pause = RENEW_SECONDS
+            try:
+                self._write_status()
+                self._renew()
+            except ApiError as error:
+                log.warning("heartbeat of %s: %s", self._node, error)
+                pause = RETRY_SECONDS
+            stop.wait(pause)
+
+    def _write_status(self) -> None:
+        path = f"/api/v1/nodes/{self._node}"
+        now = time.monotonic()
+        if now < self._status_due:
+            status = self._api.request("GET", path).get("status", {})
+            ready = {c["type"]: c["status"] for c in status.get("conditions", [])}.get("Ready")
+            if ready == "True":
+                return
+        self._api.request("PATCH", f"{path}/status", {"status": self._status()}, kind=STRATEGIC)
+        self._status_due = now + STATUS_SECONDS
+
+    def _status(self) -> dict[str, Any]:
+        now = timestamp()
+        addresses = [{"type": "InternalIP", "address": address} for address in self._addresses]
+        return {
+            "capacity": CAPACITY,
+            "allocatable": CAPACITY,
+            "addresses": [*addresses, {"type": "Hostname", "address": self._node}],
+            "nodeInfo": {
+                "kubeletVersion": "fairlead-lab",
+                "operatingSystem": "linux",
+                "architecture": "amd64",
+                "containerRuntimeVersion": "fairlead-lab://1",
+            },
+            "conditions": [
+                {
+                    "type": kind,
+                    "status": status,
+                    "reason": reason,
+                    "message": "the lab's kubelet is posting its status",
+                    "lastHeartbeatTime": now,
+                    "lastTransitionTime": now,
+                }
+                for kind, (status, reason) in HEALTHY.items()
+            ],
+        }
+
+    def _renew(self) -> None:
+        spec = {
+            "holderIdentity": self._node,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": timestamp(micro=True),
+        }
+        try:
+            self._api.request("PATCH", self._lease_path, {"spec": spec}, kind=MERGE)
+        except ApiError as error:
+            if error.status != NOT_FOUND:
+                raise
+            lease = {"metadata": {"name": self._node}, "spec": spec}
+            self._api.request("POST", self._lease_path.rpartition("/")[0], lease)
