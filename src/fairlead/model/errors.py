@@ -28,3 +28,17 @@ class ApplyError(FairleadError):
 
 class ValidationError(FairleadError):
     """A daemon's own parser refused a rendered file; the live file was left alone."""
+
+
+class ObjectFieldError(FairleadError):
+    """An object of the cluster or of a manifest can't be used.
+
+    Attributes:
+        field: Dotted path of the offending field, e.g. `spec.ports[0].port`; "" for all of it.
+        message: What is wrong, without the place.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+        self.message = message

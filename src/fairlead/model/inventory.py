@@ -103,6 +103,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         pool_namespace: Namespace from which `IPAddressPool` objects are read.
         nodes_per_service: At most this many nodes per Service of policy Cluster.
         announce_default: Announce every allocated address where no advertisement exists.
+        hold_unready: Keep a node whose endpoints are all unready (but still there) at weight 0
+            under TCP and SCTP, so that held connections live on; False removes it.
     """
 
     edges: tuple[Edge, ...]
@@ -117,3 +119,4 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     pool_namespace: str = "metallb-system"
     nodes_per_service: int = 25
     announce_default: bool = True
+    hold_unready: bool = False

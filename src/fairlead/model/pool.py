@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fairlead.model.names import Family, IPAddress
+from fairlead.model.names import Family, IPAddress, ObjectKey
 
 
 class AddressRange(msgspec.Struct, frozen=True, gc=False):
@@ -27,9 +27,7 @@ class AddressRange(msgspec.Struct, frozen=True, gc=False):
     def overlaps(self, other: "AddressRange") -> bool:
         """Whether both ranges share an address."""
         same = self.first.version == other.first.version
-        return (
-            same and int(self.first) <= int(other.last) and int(other.first) <= int(self.last)
-        )
+        return same and int(self.first) <= int(other.last) and int(other.first) <= int(self.last)
 
 
 class LabelRequirement(msgspec.Struct, frozen=True):
@@ -87,6 +85,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         origin: "inventory" or "cluster" (an `IPAddressPool` object).
         selection: None where the pool serves everybody.
+        namespace, created: Of the object, "" for the inventory; the older of two pools that
+            overlap stays.
     """
 
     name: str
@@ -96,6 +96,13 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     selection: PoolSelection | None = None
     origin: str = "inventory"
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    namespace: str = ""
+    created: str = ""
+
+    @property
+    def key(self) -> ObjectKey:
+        """Namespace and name of the object; the namespace is "" for the inventory's pools."""
+        return ObjectKey(self.namespace, self.name)
 
     def __contains__(self, address: IPAddress) -> bool:
         return any(address in part for part in self.ranges)

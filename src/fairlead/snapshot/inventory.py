@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inventory document (edges, pools, peers, modes) to its typed form.
+
+One parser for `fairlead plan --edges`, the Ansible `plan` module and the agent. Unknown keys are
+refused: a misspelt `auto_asign` must not silently mean its default.
+"""
+
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_interface
+from typing import Annotated, Any
+
+import msgspec
+
+from fairlead.model.errors import InventoryError, ObjectFieldError
+from fairlead.model.inventory import (
+    BfdSettings,
+    BgpPeer,
+    BgpSettings,
+    Edge,
+    Inventory,
+    ServiceSync,
+    VrrpSettings,
+)
+from fairlead.model.names import Announce, Forwarding
+from fairlead.model.pool import Pool
+from fairlead.model.schedulers import SCHEDULERS
+from fairlead.snapshot.pools import parse_ranges, parse_selection
+from fairlead.snapshot.text import address_field, label_name, subdomain_name
+from fairlead.snapshot.wire import ServiceAllocationWire
+
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+_Asn = Annotated[int, msgspec.Meta(ge=1, le=4_294_967_295)]
+_VrrpPriority = Annotated[int, msgspec.Meta(ge=1, le=254)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0, le=255)]
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Base: snake_case names, nothing unknown."""
+
+
+class _Edge(_Strict):
+    name: str
+    address: str
+    address6: str | None = None
+    interface: str = "eth0"
+    priority: _VrrpPriority | None = None
+    router_id: str | None = None
+    labels: dict[str, str] = {}
+
+
+class _Pool(_Strict):
+    name: str
+    addresses: list[str] = []
+    auto_assign: bool = True
+    avoid_buggy_ips: bool = False
+    service_allocation: ServiceAllocationWire | None = None
+    labels: dict[str, str] = {}
+
+
+class _Vrrp(_Strict):
+    instance: str = "fairlead"
+    vrid: Annotated[int, msgspec.Meta(ge=1, le=255)] = 51
+    advertised_address: str = ""
+    advert_interval: Annotated[float, msgspec.Meta(ge=0.01, le=40.95)] = 0.1
+    preempt: bool = False
+
+
+class _Bfd(_Strict):
+    interval: _Seconds = 0.1
+    multiplier: Annotated[int, msgspec.Meta(ge=1, le=255)] = 3
+
+
+class _Peer(_Strict):
+    name: str
+    address: str
+    asn: _Asn
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 179
+    hold_time: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9
+    bfd: _Bfd | bool | None = None
+    password: str | None = None
+    edges: list[str] = []
+
+
+class _Bgp(_Strict):
+    local_asn: _Asn = 64512
+    peers: list[_Peer] = []
+
+
+class _Inventory(_Strict):
+    edges: list[_Edge] = []
+    pools: list[dict[str, Any]] = []
+    announce: list[Announce] | Announce = [Announce.VRRP]
+    forwarding: Forwarding = Forwarding.DSR
+    scheduler: str = "mh"
+    vrrp: _Vrrp = msgspec.field(default_factory=_Vrrp)
+    bgp: _Bgp = msgspec.field(default_factory=_Bgp)
+    service_sync: ServiceSync = ServiceSync.LIVE
+    load_balancer_class: str | None = None
+    pool_namespace: str = "metallb-system"
+    nodes_per_service: _Count = 25
+    announce_default: bool = True
+    hold_unready: bool = False
+
+
+def inventory_from_dict(data: Mapping[str, Any]) -> Inventory:
+    """Parse the inventory document, as a YAML parser gave it.
+
+    Raises:
+        InventoryError: Names the field, e.g. `pools[1].addresses[0]`.
+    """
+    wire = _convert(data, _Inventory, "")
+    try:
+        return _inventory(wire)
+    except ObjectFieldError as error:
+        raise InventoryError(error.field, error.message) from None
+
+
+def _convert(data: Any, kind: type[Any], where: str) -> Any:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).rpartition(" - at `")
+        below = path.rstrip("`").removeprefix("$").lstrip(".")
+        field = ".".join(part for part in (where, below) if part) or "document"
+        raise InventoryError(field.replace(".[", "["), text or str(error)) from None
+
+
+def _inventory(wire: _Inventory) -> Inventory:
+    edges = tuple(_edge(edge, f"edges[{index}]") for index, edge in enumerate(wire.edges))
+    _distinct([edge.name for edge in edges], "edges", "name")
+    _distinct([str(edge.address) for edge in edges], "edges", "address")
+    if wire.scheduler not in SCHEDULERS:
+        raise InventoryError(
+            "scheduler", f"{wire.scheduler!r} is not one of {', '.join(SCHEDULERS)}"
+        )
+    announce = [wire.announce] if isinstance(wire.announce, Announce) else wire.announce
+    label_name(wire.pool_namespace, "pool_namespace")
+    return Inventory(
+        edges=edges,
+        pools=_pools(wire.pools),
+        announce=tuple(way for way in Announce if way in announce),
+        forwarding=wire.forwarding,
+        scheduler=wire.scheduler,
+        vrrp=_vrrp(wire.vrrp),
+        bgp=_bgp(wire.bgp, [edge.name for edge in edges]),
+        service_sync=wire.service_sync,
+        load_balancer_class=wire.load_balancer_class or None,
+        pool_namespace=wire.pool_namespace,
+        nodes_per_service=wire.nodes_per_service,
+        announce_default=wire.announce_default,
+        hold_unready=wire.hold_unready,
+    )
+
+
+def _edge(wire: _Edge, field: str) -> Edge:
+    address6 = address_field(wire.address6, f"{field}.address6") if wire.address6 else None
+    if address6 is not None and address6.version != 6:
+        raise InventoryError(f"{field}.address6", f"{address6} is not an IPv6 address")
+    return Edge(
+        name=subdomain_name(wire.name, f"{field}.name"),
+        address=address_field(wire.address, f"{field}.address"),
+        address6=address6,
+        interface=_interface(wire.interface, f"{field}.interface"),
+        priority=wire.priority,
+        router_id=address_field(wire.router_id, f"{field}.router_id") if wire.router_id else None,
+        labels=wire.labels,
+    )
+
+
+def _interface(name: str, field: str) -> str:
+    """A Linux interface name (dev_valid_name: at most 15, no blank, no slash); ASCII only."""
+    printable = name.isascii() and name.isprintable()
+    if not printable or not 1 <= len(name) <= 15 or set(name) & set(" /'\"{};#") or name[0] == "-":
+        raise InventoryError(field, f"{name!r} is not an interface name")
+    return name
+
+
+def _pools(documents: Sequence[Mapping[str, Any]]) -> tuple[Pool, ...]:
+    pools: list[Pool] = []
+    for index, document in enumerate(documents):
+        field = f"pools[{index}]"
+        pool = _pool(_convert(_snake(document), _Pool, field), field)
+        for other in pools:
+            clash = overlap(pool, other)
+            if clash:
+                raise InventoryError(f"{field}.addresses[{clash[0]}]", clash[1])
+        pools.append(pool)
+    _distinct([pool.name for pool in pools], "pools", "name")
+    return tuple(pools)
+
+
+def _pool(wire: _Pool, field: str) -> Pool:
+    allocation = wire.service_allocation
+    where = f"{field}.service_allocation"
+    return Pool(
+        name=subdomain_name(wire.name, f"{field}.name"),
+        ranges=parse_ranges(wire.addresses, f"{field}.addresses"),
+        auto_assign=wire.auto_assign,
+        avoid_buggy_ips=wire.avoid_buggy_ips,
+        selection=parse_selection(allocation, where) if allocation else None,
+        labels=wire.labels,
+    )
+
+
+def overlap(pool: Pool, other: Pool) -> tuple[int, str] | None:
+    """The first entry of `pool` that overlaps `other`: (its index, a sentence)."""
+    for index, part in enumerate(pool.ranges):
+        for taken in other.ranges:
+            if part.overlaps(taken):
+                return index, f"{part.text!r} overlaps {taken.text!r} of pool {other.name!r}"
+    return None
+
+
+_POOL_KEYS = {
+    "autoAssign": "auto_assign",
+    "avoidBuggyIPs": "avoid_buggy_ips",
+    "serviceAllocation": "service_allocation",
+}
+_ALLOCATION_KEYS = {
+    "namespace_selectors": "namespaceSelectors",
+    "service_selectors": "serviceSelectors",
+}
+_SELECTOR_KEYS = {"match_labels": "matchLabels", "match_expressions": "matchExpressions"}
+
+
+def _snake(pool: Mapping[str, Any]) -> dict[str, Any]:
+    """Accept the spelling of `IPAddressPool` as well, so that a spec can be pasted."""
+    renamed = {_POOL_KEYS.get(key, key): value for key, value in pool.items()}
+    allocation = renamed.get("service_allocation")
+    if isinstance(allocation, Mapping):
+        renamed["service_allocation"] = {
+            _ALLOCATION_KEYS.get(key, key): _selectors(value)
+            if key.lower().endswith("selectors")
+            else value
+            for key, value in allocation.items()
+        }
+    return renamed
+
+
+def _selectors(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [
+        {_SELECTOR_KEYS.get(key, key): term for key, term in item.items()}
+        if isinstance(item, Mapping)
+        else item
+        for item in value
+    ]
+
+
+def _vrrp(wire: _Vrrp) -> VrrpSettings:
+    if wire.advertised_address:
+        try:
+            ip_interface(wire.advertised_address)
+        except ValueError:
+            raise InventoryError(
+                "vrrp.advertised_address",
+                f"{wire.advertised_address!r} is not an address with prefix length",
+            ) from None
+    return VrrpSettings(
+        instance=wire.instance,
+        vrid=wire.vrid,
+        advertised_address=wire.advertised_address,
+        advert_interval=wire.advert_interval,
+        preempt=wire.preempt,
+    )
+
+
+def _bgp(wire: _Bgp, edges: Sequence[str]) -> BgpSettings:
+    peers = tuple(_peer(peer, f"bgp.peers[{i}]", edges) for i, peer in enumerate(wire.peers))
+    _distinct([peer.name for peer in peers], "bgp.peers", "name")
+    return BgpSettings(local_asn=wire.local_asn, peers=peers)
+
+
+def _peer(wire: _Peer, field: str, edges: Sequence[str]) -> BgpPeer:
+    if wire.hold_time in (1, 2):
+        raise InventoryError(f"{field}.hold_time", "must be 0 or at least 3 seconds (RFC 4271)")
+    for index, edge in enumerate(wire.edges):
+        if edge not in edges:
+            raise InventoryError(f"{field}.edges[{index}]", f"{edge!r} is not an edge")
+    bfd = _Bfd() if wire.bfd is True else wire.bfd
+    return BgpPeer(
+        name=subdomain_name(wire.name, f"{field}.name"),
+        address=address_field(wire.address, f"{field}.address"),
+        asn=wire.asn,
+        port=wire.port,
+        hold_time=wire.hold_time,
+        bfd=BfdSettings(bfd.interval, bfd.multiplier) if isinstance(bfd, _Bfd) else None,
+        password=wire.password or None,
+        edges=tuple(wire.edges),
+    )
+
+
+def _distinct(names: Sequence[str], field: str, attribute: str) -> None:
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise InventoryError(f"{field}[{index}].{attribute}", f"{name!r} is there twice")

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents of manifests to a `Snapshot`: the offline twin of the live cluster.
+
+Pure: reading files is `fairlead.adapters.manifests`. Kinds that the planner does not read
+(Deployments, ConfigMaps, ...) are passed over; a document that is no Kubernetes object, or one of
+ours that can't be used, becomes an `ObjectError` with its place, and the others go on.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from fairlead.model.errors import ObjectFieldError
+from fairlead.model.kube import EndpointSlice, Namespace, Node, Service
+from fairlead.model.names import ObjectKey
+from fairlead.model.plan import ObjectError
+from fairlead.model.pool import Pool
+from fairlead.model.snapshot import Snapshot
+from fairlead.snapshot.objects import KINDS, ModelObject, parse_object
+
+_GROUPS = {
+    "Service": ("v1",),
+    "Node": ("v1",),
+    "Namespace": ("v1",),
+    "EndpointSlice": ("discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"),
+    "IPAddressPool": ("metallb.io/v1beta1",),
+}
+
+
+class Document(msgspec.Struct, frozen=True):
+    """One document of a file, as YAML or JSON gave it; `number` counts from 1."""
+
+    file: str
+    number: int
+    content: Any
+
+
+class DocumentError(msgspec.Struct, frozen=True):
+    """A document that could not even be parsed as YAML or JSON."""
+
+    file: str
+    number: int
+    message: str
+
+
+def snapshot_from_documents(
+    documents: Iterable[Document | DocumentError], *, pool_namespace: str = "metallb-system"
+) -> Snapshot:
+    """Parse documents into a snapshot.
+
+    Args:
+        documents: In the order of the files; of two objects with one name the later one counts,
+            as `kubectl apply` would have it.
+        pool_namespace: Pools are read from this namespace only (and from objects without one).
+    """
+    found: dict[str, dict[ObjectKey, ModelObject]] = {kind: {} for kind in KINDS}
+    errors: list[ObjectError] = []
+    for document in documents:
+        if isinstance(document, DocumentError):
+            errors.append(
+                ObjectError(file=document.file, document=document.number, message=document.message)
+            )
+            continue
+        for kind, data, place in _objects(document, errors):
+            parsed = _parse(kind, data, document, place, pool_namespace)
+            if isinstance(parsed, ObjectError):
+                errors.append(parsed)
+            else:
+                found[kind][_object_key(parsed)] = parsed
+    return Snapshot(
+        services=_values(found, Service),
+        slices=_values(found, EndpointSlice),
+        nodes=_values(found, Node),
+        namespaces=_values(found, Namespace),
+        pools=_values(found, Pool),
+        errors=tuple(errors),
+        slices_known=bool(found["EndpointSlice"]),
+        nodes_known=bool(found["Node"]),
+    )
+
+
+def _values(found: Mapping[str, Mapping[ObjectKey, ModelObject]], kind: type[Any]) -> Any:
+    name = "IPAddressPool" if kind is Pool else kind.__name__
+    return tuple(found[name].values())
+
+
+def _objects(
+    document: Document, errors: list[ObjectError]
+) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Objects of kinds that are read: (kind, object, place inside the document)."""
+    stack: list[tuple[Any, str]] = [(document.content, "")]
+    while stack:
+        content, place = stack.pop()
+        if content is None:
+            continue
+        if not isinstance(content, Mapping) or not isinstance(content.get("kind"), str):
+            errors.append(_error(document, place, {}, "", "not a Kubernetes object: no kind"))
+            continue
+        kind = content["kind"]
+        items = content.get("items")
+        if kind.endswith("List") and isinstance(items, list):
+            single = kind.removesuffix("List")
+            version = content.get("apiVersion")
+            stack += [
+                (_typed(item, single, version), f"{place}items[{index}].")
+                for index, item in reversed(list(enumerate(items)))
+            ]
+        elif kind in KINDS and content.get("apiVersion", _GROUPS[kind][0]) in _GROUPS[kind]:
+            yield kind, content, place
+
+
+def _typed(item: Any, kind: str, version: Any) -> Any:
+    """Items of a typed list (`ServiceList`) need not repeat their kind."""
+    if kind and isinstance(item, Mapping) and "kind" not in item:
+        return {"kind": kind, "apiVersion": version, **item}
+    return item
+
+
+def _parse(
+    kind: str, data: Mapping[str, Any], document: Document, place: str, pool_namespace: str
+) -> ModelObject | ObjectError:
+    try:
+        if kind == "IPAddressPool":
+            data = _in_namespace(data, pool_namespace)
+        parsed = parse_object(kind, data)
+    except ObjectFieldError as error:
+        return _error(document, place, data, error.field, error.message)
+    if isinstance(parsed, Pool) and parsed.namespace != pool_namespace:
+        return _error(
+            document,
+            place,
+            data,
+            "metadata.namespace",
+            f"pools are read from namespace {pool_namespace!r} only (pool_namespace)",
+        )
+    return parsed
+
+
+def _in_namespace(data: Mapping[str, Any], namespace: str) -> Mapping[str, Any]:
+    """A manifest without a namespace is meant for the one that `kubectl -n` names."""
+    meta = data.get("metadata")
+    if isinstance(meta, Mapping) and not meta.get("namespace"):
+        return {**data, "metadata": {**meta, "namespace": namespace}}
+    return data
+
+
+def _object_key(parsed: ModelObject) -> ObjectKey:
+    return ObjectKey("", parsed.name) if isinstance(parsed, Node | Namespace) else parsed.key
+
+
+def _error(
+    document: Document, place: str, data: Mapping[str, Any], field: str, message: str
+) -> ObjectError:
+    meta = data.get("metadata")
+    meta = meta if isinstance(meta, Mapping) else {}
+    return ObjectError(
+        file=document.file,
+        document=document.number,
+        kind=_text(data.get("kind")),
+        namespace=_text(meta.get("namespace")),
+        name=_text(meta.get("name")),
+        field=f"{place}{field}" if field else place.rstrip("."),
+        message=message,
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Untrusted text to typed values: addresses, names, ranges. Each error names its field.
+
+Names follow Kubernetes' own rules (RFC 1123 labels and subdomains), so that whatever passes here
+can't carry a blank, a quote or a line break into a file that a daemon reads.
+"""
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Address, ip_address, ip_network
+
+from fairlead.model.errors import ObjectFieldError
+from fairlead.model.names import IPAddress
+from fairlead.model.pool import AddressRange
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_PORT_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
+
+
+@lru_cache(maxsize=262_144)
+def parse_address(text: str) -> IPAddress:
+    """Return an address; zones (`fe80::1%eth0`) are refused.
+
+    Cached, because an agent decodes a slice of 100 endpoints at every readiness flip and
+    `ipaddress` needs 1.5 us for each; equal texts giving one object also makes comparing cheap and
+    holds an endpoint's address once.
+
+    Raises:
+        ValueError: The text is no address.
+    """
+    address = ip_address(text)
+    if not isinstance(address, IPv4Address) and address.scope_id is not None:
+        raise ValueError(f"{text!r} carries a zone")
+    return address
+
+
+def address_field(text: str, field: str) -> IPAddress:
+    """Return an address or say which field holds none."""
+    try:
+        return parse_address(text)
+    except ValueError:
+        raise ObjectFieldError(field, f"{text!r} is not an IP address") from None
+
+
+def label_name(text: str, field: str) -> str:
+    """Check an RFC 1123 label (names of Services and Namespaces): at most 63 characters."""
+    if not _LABEL.fullmatch(text):
+        raise ObjectFieldError(
+            field,
+            f"{text!r} is not a DNS label (lower-case letters, digits and '-', at most 63)",
+        )
+    return text
+
+
+def subdomain_name(text: str, field: str) -> str:
+    """Check an RFC 1123 subdomain (names of Nodes, slices, pools): at most 253 characters."""
+    if len(text) > 253 or not _SUBDOMAIN.fullmatch(text):
+        raise ObjectFieldError(
+            field,
+            f"{text!r} is not a DNS subdomain (lower-case letters, digits, '-' and '.')",
+        )
+    return text
+
+
+def port_name(text: str, field: str) -> str:
+    """Check the name of a port; "" is a single port without one."""
+    if text and not _PORT_NAME.fullmatch(text):
+        raise ObjectFieldError(field, f"{text!r} is not a port name (letters, digits and '-')")
+    return text
+
+
+def parse_range(text: str, field: str) -> AddressRange:
+    """Return a pool's entry: a CIDR (host bits are masked off) or `first-last`.
+
+    As upstream (metallb reference 2.1, 9): a bare address is refused, blanks around the dash are
+    fine, blanks around a CIDR are not.
+
+    Raises:
+        ObjectFieldError: Malformed, reversed, or from one family to the other.
+    """
+    if "-" not in text:
+        return _cidr(text, field)
+    first_text, _, last_text = text.partition("-")
+    first = address_field(first_text.strip(), field)
+    last = address_field(last_text.strip(), field)
+    if first.version != last.version:
+        raise ObjectFieldError(field, f"range {text!r} goes from one address family to the other")
+    if int(first) > int(last):
+        raise ObjectFieldError(field, f"range {text!r} is reversed: {first} comes after {last}")
+    return AddressRange(first, last, text)
+
+
+def _cidr(text: str, field: str) -> AddressRange:
+    address, slash, length = text.partition("/")
+    if not slash:
+        raise ObjectFieldError(
+            field, f"{text!r} is neither a CIDR nor a range; write {text}/32 for one IPv4 address"
+        )
+    if not (length.isascii() and length.isdigit()):  # no netmask, no sign, no blank
+        raise ObjectFieldError(field, f"{text!r} is not a CIDR")
+    try:
+        parse_address(address)
+        network = ip_network(text, strict=False)
+    except ValueError:
+        raise ObjectFieldError(field, f"{text!r} is not a CIDR") from None
+    return AddressRange(network[0], network[-1], text)
