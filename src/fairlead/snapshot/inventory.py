@@ -89,7 +89,7 @@ class _Bgp(_Strict):
 class _Inventory(_Strict):
     edges: list[_Edge] = []
     pools: list[dict[str, Any]] = []
-    announce: list[Announce] | Announce = [Announce.VRRP]
+    announce: list[Announce] | Announce = Announce.VRRP
     forwarding: Forwarding = Forwarding.DSR
     scheduler: str = "mh"
     vrrp: _Vrrp = msgspec.field(default_factory=_Vrrp)
