@@ -37,6 +37,10 @@ class FakeIpvsTable:
         """The whole table."""
         return {key: self._entry(key) for key in self._services}
 
+    def keys(self) -> list[ServiceKey]:
+        """Every virtual server there is."""
+        return list(self._services)
+
     def dump_service(self, key: ServiceKey) -> IpvsEntry | None:
         """One virtual server, None where it does not exist."""
         return self._entry(key) if key in self._services else None

@@ -64,6 +64,10 @@ class IpvsPort(Protocol):
         """The whole table."""
         ...
 
+    def keys(self) -> Sequence[ServiceKey]:
+        """Every virtual server there is, without its real servers."""
+        ...
+
     def dump_service(self, key: ServiceKey) -> IpvsEntry | None:
         """One virtual server, None where it does not exist."""
         ...
@@ -109,6 +113,10 @@ class IpvsTable:
         """The whole table: one dump of services, one dump of real servers for each."""
         services = self._services(decode.service)
         return {one.key: IpvsEntry(one, self._dump_dests(one.key)) for one in services}
+
+    def keys(self) -> list[ServiceKey]:
+        """Every virtual server there is, without its real servers: one dump, however large."""
+        return [service.key for service in self._services(decode.service)]
 
     def dump_service(self, key: ServiceKey) -> IpvsEntry | None:
         """One virtual server with its real servers; None where it does not exist.
