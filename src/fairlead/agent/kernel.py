@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IPVS as the agent keeps it true: changes of single virtual servers, full passes, second tries.
+
+The wanted virtual servers are held here by key; what the kernel holds is read from it each time.
+A virtual server that the kernel refuses is tried again later and disturbs no other.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fairlead.adapters.ipvs import (
+    AppliedChanges,
+    IpvsPort,
+    reconcile_ipvs,
+    reconcile_virtual_server,
+)
+from fairlead.adapters.kube_watch import Backoff
+from fairlead.agent.edgelock import SharedEdgeLock
+from fairlead.diff.changes import AddDest, DelDest, IpvsChange, SetDest
+from fairlead.diff.ipvs import desired_entry, desired_from, diff_entry, service_key
+from fairlead.model.errors import FairleadError
+from fairlead.model.ipvs import ServiceKey
+from fairlead.model.names import IPAddress
+from fairlead.model.plan import VirtualServer
+
+log = logging.getLogger(__name__)
+
+Owned = Callable[[IPAddress], bool]
+_NEVER: Owned = lambda _address: False  # noqa: E731 - a constant, not a function to name
+
+
+@dataclass
+class KernelCounts:
+    """Totals for the metrics."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    changes: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Retry:
+    """A virtual server that the kernel refused."""
+
+    backoff: Backoff
+    due: float
+    error: str
+
+
+class KernelTable:
+    """The IPVS table of this edge; used by the main loop alone.
+
+    Args:
+        open_table: Opens the kernel's table; called again after it failed.
+        members_only: `service_sync: playbook`: only real servers of existing virtual servers are
+            changed, the virtual servers themselves belong to the playbook.
+    """
+
+    def __init__(
+        self,
+        open_table: Callable[[], IpvsPort],
+        lock: SharedEdgeLock,
+        *,
+        members_only: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open, self._lock, self._clock = open_table, lock, clock
+        self._members_only = members_only
+        self._table: IpvsPort | None = None
+        self._retries: dict[ServiceKey, _Retry] = {}
+        self.wanted: dict[ServiceKey, VirtualServer] = {}
+        self.counts = KernelCounts()
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Virtual servers that the kernel refuses, and why."""
+        return {str(key): retry.error for key, retry in self._retries.items()}
+
+    # -- wanted -----------------------------------------------------------------------------
+
+    def want_all(self, servers: Iterable[VirtualServer]) -> None:
+        """Replace all wanted virtual servers; changes nothing yet."""
+        self.wanted = {service_key(server): server for server in servers}
+        self._retries = {key: retry for key, retry in self._retries.items() if key in self.wanted}
+
+    def want(self, server: VirtualServer) -> ServiceKey:
+        """Replace one wanted virtual server; changes nothing yet."""
+        key = service_key(server)
+        self.wanted[key] = server
+        return key
+
+    def drop(self, key: ServiceKey) -> None:
+        """Want a virtual server no more; changes nothing yet."""
+        self.wanted.pop(key, None)
+
+    # -- making it true ---------------------------------------------------------------------
+
+    def apply(self, keys: Iterable[ServiceKey]) -> int:
+        """Make single virtual servers true; return how many changes were sent.
+
+        Raises:
+            FairleadError: Nothing could be done at all (no IPVS, lock held by another).
+        """
+        sent = 0
+        with self._lock():
+            table = self._opened()
+            for key in keys:
+                sent += self._one(table, key)
+        return sent
+
+    def apply_all(self, owned: Owned, *, prune: bool) -> int:
+        """One full pass over the table; return how many changes were sent.
+
+        Args:
+            owned: Whether an address is a VIP of ours.
+            prune: Whether virtual servers that are not wanted are removed; False on the way up,
+                while their addresses are still announced.
+
+        Raises:
+            FairleadError: As for `apply`.
+        """
+        if self._members_only:
+            return self.apply(list(self.wanted))
+        with self._lock():
+            done = self._guarded(
+                lambda: reconcile_ipvs(
+                    self._opened(),
+                    desired_from(self.wanted.values()),
+                    owned if prune else _NEVER,
+                )
+            )
+        self._count(done)
+        failed = {result.change.key: str(result) for result in done.failed}
+        for key, text in failed.items():
+            self._failed(key, text)
+        for key in list(self._retries):
+            if key not in failed:
+                del self._retries[key]
+        return len(done.changes)
+
+    def due(self) -> list[ServiceKey]:
+        """Virtual servers whose second try is due."""
+        now = self._clock()
+        return [key for key, retry in self._retries.items() if retry.due <= now]
+
+    def next_due(self) -> float | None:
+        """When the next second try is due, on the clock; None without one."""
+        return min((retry.due for retry in self._retries.values()), default=None)
+
+    def strays(self, owned: Owned) -> Iterator[ServiceKey]:
+        """Virtual servers on VIPs of ours that nobody wants."""
+        if self._members_only:
+            return
+        for key in self._opened().keys():
+            address = key.ip
+            if key not in self.wanted and address is not None and owned(address):
+                yield key
+
+    def _one(self, table: IpvsPort, key: ServiceKey) -> int:
+        server = self.wanted.get(key)
+        try:
+            done = self._guarded(lambda: self._reconcile(table, key, server))
+        except FairleadError as error:
+            self._failed(key, str(error))
+            return 0
+        self._count(done)
+        if done.failed:
+            self._failed(key, str(done.failed[0]))
+        else:
+            self._retries.pop(key, None)
+        return len(done.changes)
+
+    def _reconcile(
+        self, table: IpvsPort, key: ServiceKey, server: VirtualServer | None
+    ) -> AppliedChanges:
+        desired = desired_entry(server) if server is not None else None
+        if not self._members_only:
+            return reconcile_virtual_server(table, key, desired)
+        actual = table.dump_service(key)
+        if actual is None or desired is None:
+            return AppliedChanges()
+        changes: list[IpvsChange] = [
+            change
+            for change in diff_entry(desired, actual)
+            if isinstance(change, AddDest | SetDest | DelDest)
+        ]
+        failed = [result for result in table.apply(changes) if result.code] if changes else []
+        return AppliedChanges(tuple(changes), tuple(failed))
+
+    def _opened(self) -> IpvsPort:
+        if self._table is None:
+            self._table = self._open()
+        return self._table
+
+    def _guarded(self, action: Callable[[], AppliedChanges]) -> AppliedChanges:
+        """Run one reconciliation; a socket in an unknown state is not used again."""
+        try:
+            return action()
+        except OSError as error:
+            self._table = None
+            raise FairleadError(f"IPVS: {error}") from error
+
+    def _count(self, done: AppliedChanges) -> None:
+        outcome = "failed" if done.failed else "changed" if done.changes else "unchanged"
+        self.counts.outcomes[outcome] += 1
+        for change in done.changes:
+            self.counts.changes[type(change).__name__] += 1
+
+    def _failed(self, key: ServiceKey, text: str) -> None:
+        self.counts.outcomes["error"] += 1
+        retry = self._retries.get(key)
+        if retry is None or retry.error != text:
+            log.error("IPVS refused", extra={"fields": {"virtual_server": key, "error": text}})
+        backoff = retry.backoff if retry else Backoff(first=0.5, limit=30.0)
+        self._retries[key] = _Retry(backoff, self._clock() + backoff.next(), text)
