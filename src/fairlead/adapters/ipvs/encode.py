@@ -15,6 +15,7 @@ from fairlead.adapters.ipvs.constants import (
     CTRL_ATTR_FAMILY_NAME,
     CTRL_CMD_GETFAMILY,
     GENL_VERSION,
+    NLA_F_NESTED,
     Cmd,
     CmdAttr,
     DaemonAttr,
@@ -54,8 +55,8 @@ def _head(length: int, kind: int) -> bytes:
     return _ATTR.pack(length, kind)
 
 
-_D_NEST = _head(_DEST.size, CmdAttr.DEST)
-_D_KEY_NEST = _head(_DEST_KEY.size, CmdAttr.DEST)
+_D_NEST = _head(_DEST.size, CmdAttr.DEST | NLA_F_NESTED)
+_D_KEY_NEST = _head(_DEST_KEY.size, CmdAttr.DEST | NLA_F_NESTED)
 _D_AF = _head(6, DestAttr.ADDR_FAMILY)
 _D_ADDR = _head(20, DestAttr.ADDR)
 _D_PORT = _head(6, DestAttr.PORT)
@@ -179,14 +180,14 @@ def new_daemon(value: SyncDaemon) -> bytes:
     )
     if value.maxlen:
         attrs += _U16.pack(6, DaemonAttr.SYNC_MAXLEN, value.maxlen)
-    if value.group is not None and value.group.version == 4:
-        attrs += _ATTR.pack(8, DaemonAttr.MCAST_GROUP) + value.group.packed
-    elif value.group is not None:
-        attrs += _ATTR.pack(20, DaemonAttr.MCAST_GROUP6) + value.group.packed
     if value.port:
         attrs += _U16.pack(6, DaemonAttr.MCAST_PORT, value.port)
     if value.ttl:
         attrs += Struct("=HHBxxx").pack(5, DaemonAttr.MCAST_TTL, value.ttl)
+    if value.group is not None and value.group.version == 4:
+        attrs += _ATTR.pack(8, DaemonAttr.MCAST_GROUP) + value.group.packed
+    elif value.group is not None:
+        attrs += _ATTR.pack(20, DaemonAttr.MCAST_GROUP6) + value.group.packed
     return _GENL_BYTES[Cmd.NEW_DAEMON] + _nest(CmdAttr.DAEMON, attrs)
 
 
@@ -216,7 +217,7 @@ def _key_attrs(key: ServiceKey) -> bytes:
 
 
 def _nest(kind: int, attrs: bytes) -> bytes:
-    return _ATTR.pack(4 + len(attrs), kind) + attrs
+    return _ATTR.pack(4 + len(attrs), kind | NLA_F_NESTED) + attrs
 
 
 def _string(kind: int, text: str) -> bytes:
