@@ -153,7 +153,7 @@ class KernelTable:
         """Virtual servers on VIPs of ours that nobody wants."""
         if self._members_only:
             return
-        for key in self._opened().keys():
+        for key in self._opened().service_keys():
             address = key.ip
             if key not in self.wanted and address is not None and owned(address):
                 yield key

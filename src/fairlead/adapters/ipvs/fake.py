@@ -37,7 +37,7 @@ class FakeIpvsTable:
         """The whole table."""
         return {key: self._entry(key) for key in self._services}
 
-    def keys(self) -> list[ServiceKey]:
+    def service_keys(self) -> list[ServiceKey]:
         """Every virtual server there is."""
         return list(self._services)
 

@@ -64,7 +64,7 @@ class IpvsPort(Protocol):
         """The whole table."""
         ...
 
-    def keys(self) -> Sequence[ServiceKey]:
+    def service_keys(self) -> Sequence[ServiceKey]:
         """Every virtual server there is, without its real servers."""
         ...
 
@@ -114,7 +114,7 @@ class IpvsTable:
         services = self._services(decode.service)
         return {one.key: IpvsEntry(one, self._dump_dests(one.key)) for one in services}
 
-    def keys(self) -> list[ServiceKey]:
+    def service_keys(self) -> list[ServiceKey]:
         """Every virtual server there is, without its real servers: one dump, however large."""
         return [service.key for service in self._services(decode.service)]
 
