@@ -47,6 +47,7 @@ class PodWorker:
         self._gone = False
         self._wake = asyncio.Event()
         self._probed: dict[str, bool] = {}
+        self._probes: list[asyncio.Task[None]] = []
         self._written: dict[str, Any] | None = None
         self._backoff = RETRY_SECONDS
         self._stop_by: float | None = None
@@ -65,15 +66,13 @@ class PodWorker:
 
     async def run(self) -> None:
         """Live the pod's life."""
-        tasks: list[asyncio.Task[None]] = []
         try:
             sandbox = await self._ensure_sandbox()
             if sandbox is not None:
                 writer = StatusWriter((sandbox.ipv4, sandbox.ipv6), self.context.addresses)
-                tasks = self._start_probes(sandbox)
                 await self._serve(sandbox, writer)
         finally:
-            for task in tasks:
+            for task in self._probes:
                 task.cancel()
         await self._remove()
 
@@ -104,8 +103,10 @@ class PodWorker:
         if held.get("ContainersReady") == "True":
             self._probed = {container.name: True for container in self.pod.spec.containers}
 
-    def _start_probes(self, sandbox: Sandbox) -> list[asyncio.Task[None]]:
-        tasks = []
+    def _ensure_probes(self, sandbox: Sandbox) -> None:
+        """Begin to probe once the process runs: their initial delay counts from there."""
+        if self._probes or not self.process.running:
+            return
         for container in self.pod.spec.containers:
             if container.readiness_probe is not None:
                 target = probes.target_of(container, sandbox.ipv4, sandbox.netns)
@@ -118,8 +119,7 @@ class PodWorker:
                 probe = container.readiness_probe
                 ready = self._probed.get(name, False)
                 work = probes.repeat(probe, target, changed, ready=ready)
-                tasks.append(asyncio.create_task(work))
-        return tasks
+                self._probes.append(asyncio.create_task(work))
 
     async def _serve(self, sandbox: Sandbox, writer: StatusWriter) -> None:
         """Keep process and status as they should be until the pod has to end."""
@@ -132,6 +132,7 @@ class PodWorker:
             wait = self._stop_by - loop.time() if self._stop_by is not None else None
             if not self.process.running and not terminating:
                 wait = await self._start(sandbox, loop.time())
+            self._ensure_probes(sandbox)
             if not await self._publish(writer):
                 wait = RETRY_SECONDS
             with contextlib.suppress(TimeoutError):

@@ -49,10 +49,15 @@ class Identity:
         self.draining = False
         self.last_arrival = time.monotonic()
 
+    def drain(self) -> None:
+        """Begin the end: whoever still sends has from now on to notice."""
+        self.draining = True
+        self.last_arrival = time.monotonic()
+
     def answer(self, protocol: str, port: int, peer: tuple[str, int], echo: bytes | None) -> bytes:
         """One line of JSON for one request; the client's text comes back as ``echo``."""
         self.counter += 1
-        self.last_arrival = time.monotonic()
+        self.last_arrival = time.monotonic()  # probes do not come here: they go on in a drain
         body = {
             "pod": self.pod,
             "node": self.node,
@@ -140,7 +145,8 @@ class Connection:
         self.skip = int(length) if length.isdigit() else 0
         asked = headers.get(b"connection", b"").lower()
         close = self.loop.who.draining or asked == b"close" or version == b"HTTP/1.0"
-        status, body = self._http_body(path.partition(b"?")[0])
+        probe = headers.get(b"user-agent", b"").startswith(b"kube-probe/")
+        status, body = self._http_body(path.partition(b"?")[0], probe=probe)
         connection = "close" if close else "keep-alive"
         self.outbox += (
             f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
@@ -150,12 +156,14 @@ class Connection:
             self.outbox += body
         self.closing = close
 
-    def _http_body(self, path: bytes) -> tuple[str, bytes]:
+    def _http_body(self, path: bytes, *, probe: bool) -> tuple[str, bytes]:
         who = self.loop.who
         if path in (b"/ready", b"/unready"):
             who.healthy = path == b"/ready"
         if path == b"/healthz" and not who.healthy:
             return "503 Service Unavailable", b"unready\n"
+        if probe:
+            return "200 OK", b"ok\n"
         return "200 OK", who.answer("TCP", self.port, self.peer, None)
 
     def _flush(self) -> None:
@@ -208,7 +216,6 @@ class Responder:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                     return
                 continue  # the client was gone before we came to it
-            self.who.last_arrival = time.monotonic()
             self.connections.add(connection)
             self.selector.register(sock, selectors.EVENT_READ, connection.on_event)
 
@@ -260,7 +267,7 @@ class Responder:
         wake_read.setblocking(False)
         wake_write.setblocking(False)
         signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self.who, "draining", True))
+        signal.signal(signal.SIGTERM, lambda *_: self.who.drain())
         self.selector.register(wake_read, selectors.EVENT_READ, lambda _: wake_read.recv(64))
         while not self.drained():
             for key, mask in self.selector.select(0.2 if self.who.draining else None):
