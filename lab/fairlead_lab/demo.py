@@ -32,7 +32,9 @@ class Demo:
     def __init__(self, cfg: LabConfig) -> None:
         self.cfg = cfg
         self.env = {
-            **os.environ, "FAIRLEAD_LAB": cfg.name, "FAIRLEAD_LAB_INDEX": str(cfg.index),
+            **os.environ,
+            "FAIRLEAD_LAB": cfg.name,
+            "FAIRLEAD_LAB_INDEX": str(cfg.index),
             "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
         }
 
@@ -49,7 +51,11 @@ class Demo:
         """What kubectl answers as JSON."""
         done = subprocess.run(
             [str(ROOT / "lab/lab"), "kubectl", "--", *args, "-o", "json"],
-            env=self.env, check=True, capture_output=True, text=True, timeout=60,
+            env=self.env,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         answer: dict[str, object] = json.loads(done.stdout)
         return answer
@@ -60,26 +66,62 @@ class Demo:
         while time.monotonic() < deadline:
             service = self.kubectl_json("get", "service", "web")
             status = service.get("status")
-            ingress = status.get("loadBalancer", {}).get("ingress") if isinstance(status, dict) else None
+            ingress = (
+                status.get("loadBalancer", {}).get("ingress") if isinstance(status, dict) else None
+            )
             if ingress:
                 return str(ingress[0]["ip"])
             time.sleep(0.1)
-        raise SystemExit("demo: the Service got no address within 30 s; see: lab/lab kubectl describe service web")
+        raise SystemExit(
+            "demo: the Service got no address within 30 s; see: lab/lab kubectl -- describe svc web"
+        )
 
     def curl(self, vip: str) -> None:
         """One request from the client's namespace, shown."""
-        netns.run(["curl", "-sS", "--max-time", "3", "--retry", "20", "--retry-delay", "0",
-                   "--retry-all-errors", "--retry-max-time", "20", "-o", "/dev/null", f"http://{vip}/"],
-                  netns=self.cfg.netns("client"))
+        netns.run(
+            [
+                "curl",
+                "-sS",
+                "--max-time",
+                "3",
+                "--retry",
+                "20",
+                "--retry-delay",
+                "0",
+                "--retry-all-errors",
+                "--retry-max-time",
+                "20",
+                "-o",
+                "/dev/null",
+                f"http://{vip}/",
+            ],
+            netns=self.cfg.netns("client"),
+        )
         for _ in range(6):
-            self.show("ip", "netns", "exec", self.cfg.netns("client"), "curl", "-sS", "--max-time",
-                      "3", f"http://{vip}/", shown=f"curl http://{vip}/")
+            self.show(
+                "ip",
+                "netns",
+                "exec",
+                self.cfg.netns("client"),
+                "curl",
+                "-sS",
+                "--max-time",
+                "3",
+                f"http://{vip}/",
+                shown=f"curl http://{vip}/",
+            )
 
     def master(self) -> str:
         """The edge that holds the VRRP address."""
         for edge in self.cfg.edges:
-            done = subprocess.run([str(ROOT / "lab/lab"), "ssh", edge, "ip -br address"], check=False,
-                                  env=self.env, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                [str(ROOT / "lab/lab"), "ssh", edge, "ip -br address"],
+                check=False,
+                env=self.env,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
             if f"{self.cfg.vrrp_address}/" in done.stdout:
                 return edge
         raise SystemExit("demo: no edge holds the VRRP address")
@@ -92,8 +134,10 @@ class Demo:
         self.lab("power", edge, "off")
         time.sleep(4)
         summary = load.stop()
-        print(f"answered {summary.answered}, lost {summary.lost}, "
-              f"longest gap {summary.longest_gap_ms:.0f} ms; per pod: {summary.per_pod}")
+        print(
+            f"answered {summary.answered}, lost {summary.lost}, "
+            f"longest gap {summary.longest_gap_ms:.0f} ms; per pod: {summary.per_pod}"
+        )
         self.lab("power", edge, "on")
 
     def run(self) -> None:
@@ -103,15 +147,26 @@ class Demo:
         title("One playbook makes them a highly available pair")
         self.show("ansible-playbook", "playbooks/site.yml", "-i", "inventory/lab")
         title("A Service of type LoadBalancer, as ever")
-        self.lab("kubectl", "--", "apply", "-f", str(EXAMPLE), shown="kubectl apply -f examples/web.yaml")
-        self.lab("kubectl", "--", "rollout", "status", "deployment/web", "--timeout=60s",
-                 shown="kubectl rollout status deployment/web")
+        self.lab(
+            "kubectl", "--", "apply", "-f", str(EXAMPLE), shown="kubectl apply -f examples/web.yaml"
+        )
+        self.lab(
+            "kubectl",
+            "--",
+            "rollout",
+            "status",
+            "deployment/web",
+            "--timeout=60s",
+            shown="kubectl rollout status deployment/web",
+        )
         vip = self.wait_for_vip()
         self.lab("kubectl", "--", "get", "service", "web", shown="kubectl get service web")
         title("It answers through its VIP")
         self.curl(vip)
         title("What the active edge holds")
-        self.lab("ssh", self.master(), "fairlead status", shown="fairlead status   # on the active edge")
+        self.lab(
+            "ssh", self.master(), "fairlead status", shown="fairlead status   # on the active edge"
+        )
         title("The active edge loses its power, under load")
         self.failover(vip)
         title(f"http://{vip}/ answered all along. That is the demo.")

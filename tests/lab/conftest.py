@@ -7,6 +7,7 @@
 import os
 
 import pytest
+
 from fairlead_lab.config import LabConfig
 from support.provisioned import ProvisionedLab
 

@@ -2,6 +2,7 @@
 """VIPs by BGP: both edges, ECMP, withdrawal without endpoints, and a dead BIRD."""
 
 import pytest
+
 from support.harness import Lab, wait_for
 
 pytestmark = pytest.mark.lab
@@ -16,12 +17,17 @@ def bgp(lab: Lab):
 
 
 @pytest.fixture
-def web(lab: Lab, bgp: None):
+def web(lab: Lab, bgp):  # noqa: ARG001 - a fixture asks for another by name
     """A Service on an address of the routed pool: its VIP."""
-    text = lab.manifest("two-tcp-local").replace("web-local", "routed").replace(
-        "  namespace: shapes\nspec:\n  type: LoadBalancer",
-        "  namespace: shapes\n  annotations: {metallb.io/address-pool: routed-pool}\n"
-        "spec:\n  type: LoadBalancer")
+    text = (
+        lab.manifest("two-tcp-local")
+        .replace("web-local", "routed")
+        .replace(
+            "  namespace: shapes\nspec:\n  type: LoadBalancer",
+            "  namespace: shapes\n  annotations: {metallb.io/address-pool: routed-pool}\n"
+            "spec:\n  type: LoadBalancer",
+        )
+    )
     lab.apply(text)
     lab.ready_pods("routed", 3)
     vip = lab.vip("routed")
@@ -38,8 +44,10 @@ def test_router_learns_the_vip_from_both_edges(lab: Lab, web: str) -> None:
     wait_for("two next hops", lambda: _next_hops(lab, web) == both)
     pods = set(lab.ready_pods("routed", 3))
     lab.answers("TCP", web, 80)
-    wait_for("every pod answers the client behind the router",
-             lambda: set(lab.spread("TCP", web, 80, 30, host="rclient")) == pods)
+    wait_for(
+        "every pod answers the client behind the router",
+        lambda: set(lab.spread("TCP", web, 80, 30, host="rclient")) == pods,
+    )
     assert lab.tcp(web, 80, host="rclient").client == lab.cfg.rclient_address
 
 
@@ -61,8 +69,10 @@ def test_killed_bird_is_routed_around(lab: Lab, web: str) -> None:
     wait_for("two next hops", lambda: len(_next_hops(lab, web)) == 2, 60)
     with lab.traffic(f"{web}:80/tcp", rate=50, duration=60, host="rclient") as load:
         lab.ssh("edge1", "kill -9 $(systemctl show -p MainPID --value bird)")
-        wait_for("the route by the other edge stays",
-                 lambda: lab.cfg.edge_address("edge2") in _next_hops(lab, web))
+        wait_for(
+            "the route by the other edge stays",
+            lambda: lab.cfg.edge_address("edge2") in _next_hops(lab, web),
+        )
         wait_for("BIRD is back", lambda: len(_next_hops(lab, web)) == 2, 60)
         summary = load.stop()
     assert summary.broken == 0, summary

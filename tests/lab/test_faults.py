@@ -2,6 +2,7 @@
 """Agents die, the API server goes away, an edge reboots: traffic goes on, state is exact after."""
 
 import pytest
+
 from support.harness import Lab, wait_for
 
 pytestmark = pytest.mark.lab
@@ -35,7 +36,9 @@ def test_agent_death_or_restart_is_not_seen_by_traffic(lab: Lab, web: str, how: 
         for edge in lab.edges:
             pid = _agent_pid(lab, edge)
             lab.ssh(edge, how.format(pid=pid))
-            wait_for("a new agent", lambda edge=edge, pid=pid: _agent_pid(lab, edge) not in (0, pid))
+            wait_for(
+                "a new agent", lambda edge=edge, pid=pid: _agent_pid(lab, edge) not in (0, pid)
+            )
             wait_for("agent is in step", lambda edge=edge: lab.in_step(edge))
         summary = load.stop()
     assert summary.answered > 50
@@ -52,8 +55,7 @@ def test_api_server_down_for_a_minute(lab: Lab, web: str) -> None:
             assert {edge: lab.ipvs(edge) for edge in lab.edges} == before
         finally:
             lab.tool("api", "up")
-        wait_for("agents follow again",
-                 lambda: all(lab.in_step(edge) for edge in lab.edges), 60)
+        wait_for("agents follow again", lambda: all(lab.in_step(edge) for edge in lab.edges), 60)
         summary = load.stop()
     assert (summary.lost, summary.broken) == (0, 0), summary
     pod = next(iter(lab.ready_pods("steady", 3)))

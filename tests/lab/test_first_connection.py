@@ -5,6 +5,7 @@ import statistics
 import time
 
 import pytest
+
 from support.harness import Lab, wait_for
 
 pytestmark = pytest.mark.lab

@@ -4,13 +4,17 @@
 import re
 
 import pytest
+
 from support.provisioned import ProvisionedLab
 
 pytestmark = pytest.mark.lab
 
 
 def _changed(output: str) -> dict[str, int]:
-    return {host: int(n) for host, n in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", output, re.M)}
+    return {
+        host: int(changed)
+        for host, changed in re.findall(r"(?m)^(\S+)\s+: ok=\d+\s+changed=(\d+)", output)
+    }
 
 
 def test_second_run_changes_nothing(lab: ProvisionedLab) -> None:

@@ -2,6 +2,7 @@
 """Readiness becomes weight; scaling under load loses nothing; held connections live on."""
 
 import pytest
+
 from support.harness import Lab, wait_for
 
 pytestmark = pytest.mark.lab
@@ -31,8 +32,10 @@ def test_unready_pod_lowers_the_weight_and_comes_back(lab: Lab, web: str) -> Non
     real = f"{lab.cfg.node_address(node)}:80"
     lab.set_ready(pod, "unready")
     for edge in lab.edges:
-        wait_for("weight falls", lambda edge=edge: _weights(lab, edge, web).get(real, 0)
-                 == before[real] - 1)
+        wait_for(
+            "weight falls",
+            lambda edge=edge: _weights(lab, edge, web).get(real, 0) == before[real] - 1,
+        )
     assert pod not in lab.spread("TCP", web, 80, 30)
     lab.set_ready(pod, "auto")
     for edge in lab.edges:
@@ -50,8 +53,7 @@ def test_node_without_ready_pods_gets_nothing_new_and_held_connections_live(
         lab.set_ready(pod, "unready")
     real = f"{lab.cfg.node_address(node)}:80"
     for edge in lab.edges:
-        wait_for("no weight left",
-                 lambda edge=edge: not _weights(lab, edge, web).get(real, 0))
+        wait_for("no weight left", lambda edge=edge: not _weights(lab, edge, web).get(real, 0))
     for _ in range(30):
         assert lab.tcp(web, 80).node != node
     assert [connection.ask().node for connection in held] == owners
@@ -68,12 +70,16 @@ def test_scaling_under_load_fails_no_request(lab: Lab, web: str) -> None:
         for replicas in (6, 1, 3):
             lab.kubectl("scale", "-n", "shapes", "deployment/flip", f"--replicas={replicas}")
             lab.ready_pods("flip", replicas)
-            wait_for("weights follow",
-                     lambda replicas=replicas: sum(_weights(lab, "edge1", web).values())
-                     == replicas)
-            wait_for("all pods that are leaving are gone",
-                     lambda replicas=replicas: len(lab.items(
-                         "pods", "-n", "shapes", "-l", "app=flip")) == replicas)
+            wait_for(
+                "weights follow",
+                lambda replicas=replicas: sum(_weights(lab, "edge1", web).values()) == replicas,
+            )
+            wait_for(
+                "all pods that are leaving are gone",
+                lambda replicas=replicas: (
+                    len(lab.items("pods", "-n", "shapes", "-l", "app=flip")) == replicas
+                ),
+            )
         summary = load.stop()
     assert summary.answered > 100
     assert (summary.lost, summary.broken) == (0, 0), summary

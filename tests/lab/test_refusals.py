@@ -2,6 +2,7 @@
 """What can't be served says what and why on the Service, and disturbs nobody."""
 
 import pytest
+
 from support.harness import Lab, wait_for
 
 pytestmark = pytest.mark.lab
@@ -20,10 +21,14 @@ spec:
 """
 
 CASES = {
-    "outside": ('metallb.io/loadBalancerIPs: "192.0.2.77"',
-                'Failed to allocate IP for "shapes/outside": ["192.0.2.77"] is not allowed in config'),
-    "malformed": ('metallb.io/loadBalancerIPs: "10.0.0.300"',
-                  'invalid metallb.io/loadBalancerIPs: "10.0.0.300"'),
+    "outside": (
+        'metallb.io/loadBalancerIPs: "192.0.2.77"',
+        'Failed to allocate IP for "shapes/outside": ["192.0.2.77"] is not allowed in config',
+    ),
+    "malformed": (
+        'metallb.io/loadBalancerIPs: "10.0.0.300"',
+        'invalid metallb.io/loadBalancerIPs: "10.0.0.300"',
+    ),
     "no-pool": ('metallb.io/address-pool: "nowhere"', 'unknown pool "nowhere"'),
 }
 
@@ -41,8 +46,9 @@ def neighbour(lab: Lab):
 
 
 def _warning(lab: Lab, service: str, text: str) -> bool:
-    return any(event["type"] == "Warning" and text in event["message"]
-               for event in lab.events(service))
+    return any(
+        event["type"] == "Warning" and text in event["message"] for event in lab.events(service)
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -69,8 +75,10 @@ metadata: {name: tiny, namespace: metallb-system}
 spec: {addresses: [203.0.113.200/32], autoAssign: false}
 """
     lab.kubectl("create", "namespace", "metallb-system", check=False)
-    services = [SERVICE.format(name=name, annotation="metallb.io/address-pool: tiny")
-                for name in ("first", "second")]
+    services = [
+        SERVICE.format(name=name, annotation="metallb.io/address-pool: tiny")
+        for name in ("first", "second")
+    ]
     lab.apply(pool)
     try:
         lab.apply(services[0])

@@ -4,6 +4,7 @@
 import json
 
 import pytest
+
 from support.harness import Lab, wait_for
 
 pytestmark = pytest.mark.lab
@@ -14,8 +15,11 @@ FOREIGN = "TCP 192.0.2.99:8000"
 def foreign(lab: Lab):
     """A virtual server made by hand on both edges; it must survive everything."""
     for edge in lab.edges:
-        lab.ssh(edge, "ipvsadm -A -t 192.0.2.99:8000 -s wlc && "
-                      "ipvsadm -a -t 192.0.2.99:8000 -r 192.0.2.1:8000 -m -w 7")
+        lab.ssh(
+            edge,
+            "ipvsadm -A -t 192.0.2.99:8000 -s wlc && "
+            "ipvsadm -a -t 192.0.2.99:8000 -r 192.0.2.1:8000 -m -w 7",
+        )
     yield
     for edge in lab.edges:
         assert lab.ipvs(edge)[FOREIGN] == {"192.0.2.1:8000": 7}
@@ -24,8 +28,7 @@ def foreign(lab: Lab):
 
 def _gone(lab: Lab, vip: str) -> bool:
     return all(
-        vip not in lab.addresses(edge)
-        and not any(f" {vip}:" in name for name in lab.ipvs(edge))
+        vip not in lab.addresses(edge) and not any(f" {vip}:" in name for name in lab.ipvs(edge))
         for edge in lab.edges
     )
 
@@ -49,13 +52,26 @@ def test_deleted_service_leaves_nothing(lab: Lab) -> None:
 @pytest.mark.usefixtures("foreign")
 def test_changed_type_leaves_nothing_and_changing_back_works(lab: Lab) -> None:
     text, vip = _up(lab, "detyped")
-    lab.kubectl("patch", "service", "-n", "shapes", "detyped", "-p",
-                json.dumps({"spec": {"type": "ClusterIP"}}))
+    lab.kubectl(
+        "patch",
+        "service",
+        "-n",
+        "shapes",
+        "detyped",
+        "-p",
+        json.dumps({"spec": {"type": "ClusterIP"}}),
+    )
     wait_for("address and virtual servers gone", lambda: _gone(lab, vip))
-    wait_for("status cleared",
-             lambda: not lab.get("service", "detyped")["status"]["loadBalancer"])
-    lab.kubectl("patch", "service", "-n", "shapes", "detyped", "-p",
-                json.dumps({"spec": {"type": "LoadBalancer"}}))
+    wait_for("status cleared", lambda: not lab.get("service", "detyped")["status"]["loadBalancer"])
+    lab.kubectl(
+        "patch",
+        "service",
+        "-n",
+        "shapes",
+        "detyped",
+        "-p",
+        json.dumps({"spec": {"type": "LoadBalancer"}}),
+    )
     lab.answers("TCP", lab.vip("detyped"), 80)
     lab.delete(text)
 
@@ -64,5 +80,7 @@ def test_changed_type_leaves_nothing_and_changing_back_works(lab: Lab) -> None:
 def test_foreign_virtual_server_survives_an_agent_restart(lab: Lab) -> None:
     for edge in lab.edges:
         lab.ssh(edge, "systemctl restart fairlead-agent")
-        wait_for("agent is back",
-                 lambda edge=edge: lab.ssh(edge, "systemctl is-active fairlead-agent") == "active\n")
+        wait_for(
+            "agent is back",
+            lambda edge=edge: lab.ssh(edge, "systemctl is-active fairlead-agent") == "active\n",
+        )

@@ -2,6 +2,7 @@
 """Every shape of Service gets its address and carries traffic to the right pods and ports."""
 
 import pytest
+
 from support.harness import Lab, wait_for
 from support.shapes import SHAPES, Shape
 
@@ -29,7 +30,9 @@ def test_answers_on_every_port_from_every_pod(lab: Lab, shape: Shape) -> None:
         seen = wait_for(
             f"answers from all of {sorted(pods)}",
             lambda vip=vip, port=port: (
-                s := lab.spread(port.protocol, vip, port.port, 24)).keys() == pods and s)
+                (s := lab.spread(port.protocol, vip, port.port, 24)).keys() == pods and s
+            ),
+        )
         assert sum(seen.values()) == 24
         answer = lab.request(port.protocol, vip, port.port)
         assert (answer.port, answer.protocol) == (port.target, port.protocol)
@@ -58,13 +61,12 @@ def test_pod_sees_the_clients_own_address_under_policy_local(lab: Lab, shape: Sh
 def test_weights_are_ready_pods_per_node(lab: Lab) -> None:
     pods = lab.ready_pods("web-local", 3)
     nodes = list(pods.values())
-    expected = {
-        f"{lab.cfg.node_address(node)}:80": nodes.count(node) for node in set(nodes)
-    }
+    expected = {f"{lab.cfg.node_address(node)}:80": nodes.count(node) for node in set(nodes)}
     vip = lab.vip("web-local")
     for edge in lab.edges:
-        wait_for(f"weights on {edge}",
-                 lambda edge=edge: lab.ipvs(edge).get(f"TCP {vip}:80") == expected)
+        wait_for(
+            f"weights on {edge}", lambda edge=edge: lab.ipvs(edge).get(f"TCP {vip}:80") == expected
+        )
 
 
 def test_affinity_keeps_one_client_on_one_pod(lab: Lab) -> None:

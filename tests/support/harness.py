@@ -94,9 +94,16 @@ class Lab:
         """Run kubectl as the administrator; returns its standard output."""
         done = subprocess.run(
             [str(REPOSITORY / "lab/lab"), "kubectl", "--", *args],
-            input=stdin, capture_output=True, text=True, timeout=120, check=False,
-            env={**os.environ, "FAIRLEAD_LAB": self.cfg.name,
-                 "FAIRLEAD_LAB_INDEX": str(self.cfg.index)},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={
+                **os.environ,
+                "FAIRLEAD_LAB": self.cfg.name,
+                "FAIRLEAD_LAB_INDEX": str(self.cfg.index),
+            },
         )
         if check and done.returncode:
             raise AssertionError(f"kubectl {shlex.join(args)}: {done.stderr.strip()}")
@@ -124,15 +131,18 @@ class Lab:
 
     def vip(self, service: str, namespace: str = "shapes", timeout: float = 20.0) -> str:
         """The Service's address, once it has one."""
+
         def first() -> str:
             status = self.get("service", service, namespace)["status"]["loadBalancer"]
             return status.get("ingress", [{}])[0].get("ip", "")
+
         return wait_for(f"address of {namespace}/{service}", first, timeout)
 
     def events(self, service: str, namespace: str = "shapes") -> list[dict]:
         """Events on a Service, oldest first."""
-        found = self.items("events", "-n", namespace,
-                           "--field-selector", f"involvedObject.name={service}")
+        found = self.items(
+            "events", "-n", namespace, "--field-selector", f"involvedObject.name={service}"
+        )
         return sorted(found, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
 
     def pods(self, app: str, namespace: str = "shapes") -> dict[str, str]:
@@ -145,15 +155,19 @@ class Lab:
 
     def ready_pods(self, app: str, count: int, namespace: str = "shapes") -> dict[str, str]:
         """Wait until exactly `count` pods of an app are Ready; name -> node."""
+
         def ready() -> dict[str, str]:
             found = {
                 pod["metadata"]["name"]: pod["spec"]["nodeName"]
                 for pod in self.items("pods", "-n", namespace, "-l", f"app={app}")
-                if not pod["metadata"].get("deletionTimestamp") and any(
+                if not pod["metadata"].get("deletionTimestamp")
+                and any(
                     c["type"] == "Ready" and c["status"] == "True"
-                    for c in pod["status"].get("conditions", []))
+                    for c in pod["status"].get("conditions", [])
+                )
             }
             return found if len(found) == count else {}
+
         return wait_for(f"{count} ready pods of {app}", ready, 30)
 
     def set_ready(self, pod: str, state: str, namespace: str = "shapes") -> None:
@@ -165,10 +179,16 @@ class Lab:
     def tool(self, *args: str, timeout: float = 180) -> str:
         """Run a verb of the lab's command."""
         done = subprocess.run(
-            [str(REPOSITORY / "lab/lab"), *args], capture_output=True, text=True,
-            timeout=timeout, check=False,
-            env={**os.environ, "FAIRLEAD_LAB": self.cfg.name,
-                 "FAIRLEAD_LAB_INDEX": str(self.cfg.index)},
+            [str(REPOSITORY / "lab/lab"), *args],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            env={
+                **os.environ,
+                "FAIRLEAD_LAB": self.cfg.name,
+                "FAIRLEAD_LAB_INDEX": str(self.cfg.index),
+            },
         )
         if done.returncode:
             raise AssertionError(f"lab {shlex.join(args)}: {done.stdout}\n{done.stderr}")
@@ -180,11 +200,13 @@ class Lab:
 
     # -- requests ------------------------------------------------------------------------------
 
-    def connect(self, vip: str, port: int, host: str = "client", timeout: float = 3.0,
-                source: str = "") -> Held:
+    def connect(
+        self, vip: str, port: int, host: str = "client", timeout: float = 3.0, source: str = ""
+    ) -> Held:
         """Open a TCP connection from a lab host."""
-        sock = open_socket(self.netns(host), socket.AF_INET6 if ":" in vip else socket.AF_INET,
-                           socket.SOCK_STREAM)
+        sock = open_socket(
+            self.netns(host), socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_STREAM
+        )
         sock.settimeout(timeout)
         try:
             if source:
@@ -195,8 +217,9 @@ class Lab:
             raise
         return Held(sock)
 
-    def tcp(self, vip: str, port: int, host: str = "client", timeout: float = 3.0,
-            source: str = "") -> Answer:
+    def tcp(
+        self, vip: str, port: int, host: str = "client", timeout: float = 3.0, source: str = ""
+    ) -> Answer:
         """One TCP request on a connection of its own."""
         held = self.connect(vip, port, host, timeout, source)
         try:
@@ -206,26 +229,31 @@ class Lab:
 
     def udp(self, vip: str, port: int, host: str = "client", timeout: float = 3.0) -> Answer:
         """One UDP request from a fresh port."""
-        with open_socket(self.netns(host), socket.AF_INET6 if ":" in vip else socket.AF_INET,
-                         socket.SOCK_DGRAM) as sock:
+        with open_socket(
+            self.netns(host), socket.AF_INET6 if ":" in vip else socket.AF_INET, socket.SOCK_DGRAM
+        ) as sock:
             sock.settimeout(timeout)
             sock.connect((vip, port))
             sock.send(b"ping\n")
             return _answer(sock.recv(65536))
 
-    def request(self, protocol: str, vip: str, port: int, host: str = "client",
-                timeout: float = 3.0) -> Answer:
+    def request(
+        self, protocol: str, vip: str, port: int, host: str = "client", timeout: float = 3.0
+    ) -> Answer:
         """One request of either protocol."""
         ask = self.tcp if protocol == "TCP" else self.udp
         return ask(vip, port, host, timeout)
 
     def answers(self, protocol: str, vip: str, port: int, host: str = "client") -> Answer:
         """Wait for the first answer, then return it."""
-        return wait_for(f"an answer from {vip}:{port}/{protocol}",
-                        lambda: self.request(protocol, vip, port, host, timeout=1.0))
+        return wait_for(
+            f"an answer from {vip}:{port}/{protocol}",
+            lambda: self.request(protocol, vip, port, host, timeout=1.0),
+        )
 
-    def spread(self, protocol: str, vip: str, port: int, count: int = 60,
-               host: str = "client") -> dict[str, int]:
+    def spread(
+        self, protocol: str, vip: str, port: int, count: int = 60, host: str = "client"
+    ) -> dict[str, int]:
         """`count` requests, each of which must be answered: pod -> answers."""
         seen: dict[str, int] = {}
         for _ in range(count):
@@ -238,10 +266,25 @@ class Lab:
     def ssh(self, edge: str, command: str, *, check: bool = True, timeout: float = 60) -> str:
         """Run a command on an edge."""
         done = subprocess.run(
-            ["ssh", "-i", str(self.cfg.ssh_key), "-o", "StrictHostKeyChecking=no",
-             "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-             "-o", "ConnectTimeout=5", f"root@{self.cfg.edge_address(edge)}", command],
-            capture_output=True, text=True, timeout=timeout, check=False,
+            [
+                "ssh",
+                "-i",
+                str(self.cfg.ssh_key),
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "LogLevel=ERROR",
+                "-o",
+                "ConnectTimeout=5",
+                f"root@{self.cfg.edge_address(edge)}",
+                command,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         if check and done.returncode:
             raise AssertionError(f"{edge}: {command}: {done.stdout}{done.stderr}")
@@ -274,6 +317,7 @@ class Lab:
         def only() -> str:
             found = self.holders(stable)
             return found[0] if len(found) == 1 else ""
+
         return wait_for("one VRRP master", only)
 
     def backup(self) -> str:

@@ -34,16 +34,31 @@ class Load:
 class ProvisionedLab(Lab):
     """A lab whose edges were made by the playbooks."""
 
-    def playbook(self, name: str, *args: str, announce: list[str] | None = None,
-                 check: bool = True) -> str:
+    def playbook(
+        self, name: str, *args: str, announce: list[str] | None = None, check: bool = True
+    ) -> str:
         """Run a playbook against the lab's inventory; returns its output."""
         extra = ["-e", json.dumps({"fairlead_announce": announce})] if announce else []
         done = subprocess.run(
-            [str(REPOSITORY / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml",
-             "-i", "inventory/lab", *extra, *args],
-            cwd=REPOSITORY, capture_output=True, text=True, timeout=900, check=False,
-            env={**os.environ, "FAIRLEAD_LAB": self.cfg.name, "ANSIBLE_NOCOLOR": "1",
-                 "FAIRLEAD_LAB_INDEX": str(self.cfg.index)},
+            [
+                str(REPOSITORY / ".venv/bin/ansible-playbook"),
+                f"playbooks/{name}.yml",
+                "-i",
+                "inventory/lab",
+                *extra,
+                *args,
+            ],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+            env={
+                **os.environ,
+                "FAIRLEAD_LAB": self.cfg.name,
+                "ANSIBLE_NOCOLOR": "1",
+                "FAIRLEAD_LAB_INDEX": str(self.cfg.index),
+            },
         )
         if check and done.returncode:
             raise AssertionError(f"{name}.yml: {done.stdout[-6000:]}\n{done.stderr[-2000:]}")
@@ -58,11 +73,15 @@ class ProvisionedLab(Lab):
 
     def metrics(self, edge: str) -> dict[str, float]:
         """The agent's metrics: "name{labels}" -> value."""
-        text = self.ssh(edge, "python3 -c \"import urllib.request as u; "
-                              "print(u.urlopen('http://127.0.0.1:9120/metrics', timeout=3)"
-                              ".read().decode())\"")
-        rows = (line.rsplit(" ", 1) for line in text.splitlines()
-                if line and not line.startswith("#"))
+        text = self.ssh(
+            edge,
+            'python3 -c "import urllib.request as u; '
+            "print(u.urlopen('http://127.0.0.1:9120/metrics', timeout=3)"
+            '.read().decode())"',
+        )
+        rows = (
+            line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")
+        )
         return {name: float(value) for name, value in rows}
 
     def in_step(self, edge: str) -> bool:
@@ -72,20 +91,23 @@ class ProvisionedLab(Lab):
         except (AssertionError, ValueError, subprocess.TimeoutExpired):
             return False
         return bool(status["synced"]) and all(
-            watch["connected"] for watch in status["watches"].values())
+            watch["connected"] for watch in status["watches"].values()
+        )
 
     def router_next_hops(self, vip: str) -> set[str]:
         """Next hops of a VIP in the router's kernel."""
-        shown = netns.run(["ip", "-j", "route", "show", f"{vip}/32"],
-                          netns=self.netns("router")).stdout
+        shown = netns.run(
+            ["ip", "-j", "route", "show", f"{vip}/32"], netns=self.netns("router")
+        ).stdout
         hops: set[str] = set()
         for route in json.loads(shown or "[]"):
             hops |= {hop["gateway"] for hop in route.get("nexthops", [route]) if "gateway" in hop}
         return hops
 
     @contextlib.contextmanager
-    def traffic(self, target: str, *, rate: float, duration: float,
-                host: str = "client") -> Iterator[Load]:
+    def traffic(
+        self, target: str, *, rate: float, duration: float, host: str = "client"
+    ) -> Iterator[Load]:
         """Bounded load from a lab host while the block runs."""
         load = Load(traffic.start_traffic(self.cfg, host, target, rate=rate, duration=duration))
         try:
@@ -98,11 +120,15 @@ class ProvisionedLab(Lab):
         """More addresses on the LAN client: many clients from one host."""
         added = [f"10.222.{self.cfg.index}.{number}" for number in range(201, 201 + count)]
         for address in added:
-            netns.run(["ip", "address", "replace", f"{address}/24", "dev", "eth0"],
-                      netns=self.netns("client"))
+            netns.run(
+                ["ip", "address", "replace", f"{address}/24", "dev", "eth0"],
+                netns=self.netns("client"),
+            )
         try:
             yield added
         finally:
             for address in added:
-                netns.run(["ip", "address", "del", f"{address}/24", "dev", "eth0"],
-                          netns=self.netns("client"))
+                netns.run(
+                    ["ip", "address", "del", f"{address}/24", "dev", "eth0"],
+                    netns=self.netns("client"),
+                )
