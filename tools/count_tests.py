@@ -18,21 +18,21 @@ def count(folder: Path) -> tuple[int, int, int]:
             tests = int(suite.get("tests", 0))
             bad = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
             skip = int(suite.get("skipped", 0))
-            print(f"    {path.stem}: {tests - bad - skip} passed, {bad} failed, {skip} skipped")  # noqa: T201
+            print(f"    {path.stem}: {tests - bad - skip} passed, {bad} failed, {skip} skipped")
             passed, failed, skipped = passed + tests - bad - skip, failed + bad, skipped + skip
     steps = folder / "steps"
     for line in steps.read_text().splitlines() if steps.exists() else ():
         good = line.startswith("passed ")
         passed, failed = passed + good, failed + (not good)
         if not good:
-            print(f"    {line}")  # noqa: T201
+            print(f"    {line}")
     return passed, failed, skipped
 
 
 def main() -> int:
     """Print the closing line; 1 if anything failed, was skipped, or nothing ran."""
     passed, failed, skipped = count(Path(sys.argv[1]))
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")  # noqa: T201
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or skipped or not passed else 0
 
 
