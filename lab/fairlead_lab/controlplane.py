@@ -46,7 +46,7 @@ READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
 
-class ClusterError(Exception):
+class ClusterError(process.ProcessError):
     """The cluster does not come up; the message says what was waited for and where its log is."""
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairlead_lab.config import LabConfig
+from fairlead_lab.process import ProcessError
 from fairlead_lab.progress import step
 
 SOURCE = Path(__file__).resolve().parent.parent / "kube"
@@ -30,7 +31,7 @@ METALLB = ("go.universe.tf/metallb", "v0.16.2", "h1:RCSAGoZmqcvTg0e56+Okbwz8iTuQ
 """Module, version and checksum (as in a go.sum) of the source of the metallb.io CRDs."""
 
 
-class BuildError(Exception):
+class BuildError(ProcessError):
     """The programs cannot be had; the message says what to do."""
 
 

@@ -42,7 +42,7 @@ class Identity:
     """Who answers: the constant part of each answer, and the counters."""
 
     def __init__(self, pod: str, node: str) -> None:
-        self.pod = pod
+        self.namespace, _, self.pod = pod.partition("/")
         self.node = node
         self.counter = 0
         self.healthy = True
@@ -59,6 +59,7 @@ class Identity:
         self.counter += 1
         self.last_arrival = time.monotonic()  # probes do not come here: they go on in a drain
         body = {
+            "namespace": self.namespace,
             "pod": self.pod,
             "node": self.node,
             "client": peer[0],

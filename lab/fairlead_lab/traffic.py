@@ -54,7 +54,7 @@ class Summary:
     latency_p99_ms: float | None
     latency_max_ms: float | None
     per_pod: dict[str, int]
-    """Answers by pod (NAMESPACE/NAME)."""
+    """Answers by pod."""
     per_node: dict[str, int]
     clients: dict[str, int]
     """Client addresses as the pods saw them."""
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if summary.lost or summary.broken or summary.stalled else 0
 
 
-class Traffic:
+class Handle:
     """Traffic that runs on a host of the lab; made by `start_traffic`."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -268,7 +268,7 @@ def make_spec(target: str, *, mode: Mode | None = None, **options: Any) -> Traff
 
 def start_traffic(
     cfg: LabConfig, host: str, target: str, *, mode: Mode | None = None, **options: Any
-) -> Traffic:
+) -> Handle:
     """Start traffic on a host of the lab ("client", "rclient", ...).
 
     Args:
@@ -286,7 +286,7 @@ def start_traffic(
         sys.executable, "-I", "-c", f"{code}; sys.exit(main())", *arguments(spec), "--progress",
     ]  # fmt: skip
     environment = {**os.environ, process.MARK: process.mark(cfg)}  # `lab down` ends it too
-    return Traffic(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment))
+    return Handle(subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment))
 
 
 def run_traffic(
