@@ -29,10 +29,11 @@ PACKAGE_FLOOR = (0, 1, 0)
 EDGE_PYTHON = "/opt/fairlead/current/bin/python"
 
 
-def edge_module(argument_spec, **kwargs):
+def edge_module(argument_spec, reads_only=False, **kwargs):
     """Return an AnsibleModule that runs under the interpreter shipped to edges.
 
-    On a machine that has no such interpreter yet, check mode says what would happen.
+    On a machine that has no such interpreter yet, check mode says what would happen, and a module
+    that only reads says that there is nothing yet.
     """
     module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **kwargs)
     if HAS_FAIRLEAD:
@@ -40,12 +41,12 @@ def edge_module(argument_spec, **kwargs):
         return module
     if os.path.exists(EDGE_PYTHON) and not has_respawned():
         respawn_module(EDGE_PYTHON)
-    if module.check_mode:
+    if module.check_mode or reads_only:
         module.exit_json(
-            changed=True,
+            changed=not reads_only,
             installed=False,
             msg="fairlead is not installed here yet: once the role edge_base has installed it, "
-            "this module would make its part of the plan true",
+            "this module can do its part",
         )
     module.fail_json(
         msg="The package fairlead is not importable by %s nor by %s: run the role "

@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_access
+short_description: Give edges an account in the cluster, and its kubeconfig
+description:
+  - Makes a namespace, a ServiceAccount, exactly the rights that the agents use, and a token, and
+    returns a kubeconfig for the edges. Nothing of it runs in the cluster.
+version_added: 0.1.0
+extends_documentation_fragment:
+  - fairlead.edge.attributes
+options:
+  kubeconfig:
+    description:
+      - Kubeconfig of an account that may make these objects.
+    type: path
+    required: true
+  namespace:
+    description:
+      - Namespace of account, token and Lease.
+    type: str
+    default: fairlead-system
+  server:
+    description:
+      - URL of the API server as edges reach it; without it, the one in O(kubeconfig).
+    type: str
+  state:
+    description:
+      - V(absent) removes everything, the namespace last.
+    type: str
+    choices: [present, absent]
+    default: present
+requirements:
+  - fairlead >= 0.1.0 in Ansible's own environment on the controller
+author:
+  - The Fairlead authors (@fairlead)
+"""
+
+EXAMPLES = r"""
+- name: Give the edges access
+  fairlead.edge.cluster_access:
+    kubeconfig: ~/.kube/config
+  delegate_to: localhost
+  run_once: true
+  no_log: true  # the result holds a token
+  register: access
+"""
+
+RETURN = r"""
+kubeconfig:
+  description: Kubeconfig for the edges; it holds a token. Empty in check mode while there is none yet.
+  returned: when O(state=present)
+  type: str
+  sample: ""
+changes:
+  description: Objects that were (or in check mode would be) made, changed or removed.
+  returned: success
+  type: list
+  elements: str
+  sample: ["ClusterRole fairlead-edge"]
+"""
+
+from ansible_collections.fairlead.edge.plugins.module_utils._core import controller_module, run
+
+
+def act(module):
+    from pathlib import Path
+
+    import yaml
+    from fairlead.adapters.cluster_access import edge_kubeconfig, ensure_access, remove_access
+    from fairlead.adapters.kube_client import KubeApi
+
+    params = module.params
+    admin = Path(params["kubeconfig"])
+    api = KubeApi(admin)
+    present = params["state"] == "present"
+    verb = ensure_access if present else remove_access
+    objects = [
+        change
+        for change in verb(api, params["namespace"], check=module.check_mode)
+        if change.changed
+    ]
+    result = dict(
+        changed=bool(objects),
+        changes=[change.name for change in objects],
+        diff=dict(
+            before=yaml.safe_dump({change.name: dict(change.before) for change in objects}),
+            after=yaml.safe_dump({change.name: dict(change.after) for change in objects}),
+        ),
+    )
+    if present:
+        pending = module.check_mode and any(change.name.startswith("Secret") for change in objects)
+        result["kubeconfig"] = (
+            "" if pending else edge_kubeconfig(api, params["namespace"], admin, params["server"])
+        )
+    return result
+
+
+def main():
+    options = dict(
+        kubeconfig=dict(type="path", required=True),
+        namespace=dict(type="str", default="fairlead-system"),
+        server=dict(type="str"),
+        state=dict(type="str", choices=["present", "absent"], default="present"),
+    )
+    run(controller_module(options), act)
+
+
+if __name__ == "__main__":
+    main()

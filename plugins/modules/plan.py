@@ -1,0 +1,143 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Compute what every edge should hold
+description:
+  - The same planner that the agents and C(fairlead plan) run, on objects of the cluster and the
+    inventory document. Nothing is changed anywhere.
+version_added: 0.1.0
+extends_documentation_fragment:
+  - fairlead.edge.attributes.info
+options:
+  inventory:
+    description:
+      - The inventory document (edges, pools, peers, modes), the one that agents have as C(edges.yaml).
+    type: dict
+    required: true
+  objects:
+    description:
+      - Objects of the cluster, as RV(fairlead.edge.cluster_info#module:objects) returns them.
+    type: list
+    elements: dict
+    default: []
+  manifests:
+    description:
+      - Files and directories of manifests on the controller, read after O(objects).
+    type: list
+    elements: path
+    default: []
+  strict:
+    description:
+      - Fail where an object could not be used; the message names each. Otherwise they are returned
+        as C(errors) of RV(plan), and everything else is planned all the same.
+    type: bool
+    default: false
+requirements:
+  - fairlead >= 0.1.0 in Ansible's own environment on the controller
+seealso:
+  - module: fairlead.edge.cluster_info
+author:
+  - The Fairlead authors (@fairlead)
+"""
+
+EXAMPLES = r"""
+- name: Plan
+  fairlead.edge.plan:
+    inventory: "{{ hostvars | fairlead.edge.edges_document(groups['edges']) }}"
+    objects: "{{ cluster.objects }}"
+  delegate_to: localhost
+  run_once: true
+  register: planned
+"""
+
+RETURN = r"""
+plan:
+  description: The plan; its schema is a contract of the package.
+  returned: success
+  type: dict
+  contains:
+    services:
+      description: The allocator's decision for each Service.
+      returned: success
+      type: list
+      elements: dict
+      sample: [{"namespace": "web", "name": "shop", "addresses": ["192.0.2.160"], "pool": "lan", "refusal": null}]
+    edges:
+      description: Each edge's slice, by its name.
+      returned: success
+      type: dict
+      sample: {"edge1": {"virtual_servers": [], "addresses": [], "vrrp": [], "bgp": []}}
+    errors:
+      description: Objects that could not be used, and why.
+      returned: success
+      type: list
+      elements: dict
+      sample: []
+pools:
+  description: Address ranges of all pools, of the inventory and of the cluster.
+  returned: success
+  type: list
+  elements: str
+  sample: ["192.0.2.160-192.0.2.191"]
+refusals:
+  description: Services that got no address, each with the reason, for people.
+  returned: success
+  type: list
+  elements: str
+  sample: ["web/shop: AllocationFailed: no pool has an address left"]
+"""
+
+from ansible_collections.fairlead.edge.plugins.module_utils._core import controller_module, run
+
+
+def act(module):
+    from fairlead.adapters.manifests import read_manifests
+    from fairlead.planner import effective_pools, make_plan
+    from fairlead.planner.encode import plan_to_json
+    from fairlead.snapshot.inventory import inventory_from_dict
+    from fairlead.snapshot.manifests import Document, snapshot_from_documents
+
+    inventory = inventory_from_dict(module.params["inventory"])
+    documents = [
+        Document("objects", number, item)
+        for number, item in enumerate(module.params["objects"], start=1)
+    ]
+    documents += read_manifests(module.params["manifests"])
+    snapshot = snapshot_from_documents(documents, pool_namespace=inventory.pool_namespace)
+    plan = plan_to_json(make_plan(snapshot, inventory))
+    if module.params["strict"] and plan["errors"]:
+        module.fail_json(msg="; ".join(error_text(error) for error in plan["errors"]), plan=plan)
+    pools = effective_pools(snapshot, inventory)
+    return dict(
+        changed=False,
+        plan=plan,
+        pools=sorted("%s-%s" % (part.first, part.last) for pool in pools for part in pool.ranges),
+        refusals=[
+            "{namespace}/{name}: {refusal[reason]}: {refusal[message]}".format(**service)
+            for service in plan["services"]
+            if service["refusal"]
+        ],
+    )
+
+
+def error_text(error):
+    return "{file} document {document}: {kind} {namespace}/{name}: {field}: {message}".format(**error)
+
+
+def main():
+    options = dict(
+        inventory=dict(type="dict", required=True),
+        objects=dict(type="list", elements="dict", default=[]),
+        manifests=dict(type="list", elements="path", default=[]),
+        strict=dict(type="bool", default=False),
+    )
+    run(controller_module(options), act)
+
+
+if __name__ == "__main__":
+    main()

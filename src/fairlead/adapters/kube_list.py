@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One reading of the cluster, as manifests: for a playbook that plans once and goes away."""
+
+from typing import Any
+
+import msgspec
+
+from fairlead.adapters.kube_client import ApiError, KubeApi
+
+_PAGE = 500
+# (kind, apiVersion, collection); an API server without the last one's definition answers 404.
+COLLECTIONS = (
+    ("Namespace", "v1", "/api/v1/namespaces"),
+    ("Node", "v1", "/api/v1/nodes"),
+    ("Service", "v1", "/api/v1/services"),
+    ("EndpointSlice", "discovery.k8s.io/v1", "/apis/discovery.k8s.io/v1/endpointslices"),
+    ("IPAddressPool", "metallb.io/v1beta1", "/apis/metallb.io/v1beta1/ipaddresspools"),
+)
+_OPTIONAL = frozenset({"IPAddressPool"})
+
+
+class _ListMeta(msgspec.Struct, rename={"token": "continue"}):
+    token: str = ""
+
+
+class _Page(msgspec.Struct):
+    items: list[dict[str, Any]]
+    metadata: _ListMeta
+
+
+def list_objects(api: KubeApi) -> list[dict[str, Any]]:
+    """Return every object that a plan reads, as it would stand in a manifest.
+
+    Raises:
+        ApiError: An answer other than success, e.g. 403 without the right to list.
+        ApiUnavailableError: No answer.
+    """
+    found: list[dict[str, Any]] = []
+    for kind, version, path in COLLECTIONS:
+        try:
+            items = _list(api, path)
+        except ApiError as error:
+            if kind in _OPTIONAL and error.status == 404:
+                continue
+            raise
+        found += ({"apiVersion": version, "kind": kind, **_trim(item)} for item in items)
+    return found
+
+
+def _list(api: KubeApi, path: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        query: dict[str, str | int] = {"limit": _PAGE, **({"continue": token} if token else {})}
+        page = msgspec.json.decode(api.request("GET", path, query=query), type=_Page)
+        items += page.items
+        token = page.metadata.token
+        if not token:
+            return items
+
+
+def _trim(item: dict[str, Any]) -> dict[str, Any]:
+    """Without managed fields: half of an object's size, and nobody plans by them."""
+    meta = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    return {**item, "metadata": meta}
