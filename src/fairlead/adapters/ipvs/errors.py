@@ -31,6 +31,10 @@ class IpvsRequestError(FairleadError):
         self.code = code
 
 
+class NoAnswerError(FairleadError):
+    """The kernel gave no answer, as it does where a request ended in EINTR (`netlink_rcv_skb`)."""
+
+
 class RepliesLostError(FairleadError):
     """The socket's receive buffer overflowed: what the kernel answered is not known."""
 

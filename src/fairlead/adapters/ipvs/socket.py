@@ -2,14 +2,13 @@
 """A generic netlink socket to IPVS: requests out, replies in, errors attributed to their message.
 
 Bytes and sequence numbers only; what they mean is for `encode`, `decode` and `table`.
-The kernel works off a batch inside `send`, so when it returns all answers are queued: receiving
-never waits for long, and a timeout means that something is broken.
+The kernel works off a batch inside `send`, and goes on with a dump inside `recv`, so an answer is
+there at once or never comes: the socket does not block.
 """
 
 import errno
 import os
 import socket
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
@@ -36,6 +35,7 @@ from fairlead.adapters.ipvs.errors import (
     IpvsPermissionError,
     IpvsRequestError,
     IpvsUnavailableError,
+    NoAnswerError,
     RepliesLostError,
 )
 from fairlead.adapters.netns import entered
@@ -44,11 +44,14 @@ BATCH_MESSAGES: Final = 1000
 BATCH_BYTES: Final = 1 << 20
 """A batch is one datagram and must fit the send buffer; 1000 real servers are 170 kB."""
 
-_BUFFER_BYTES = 4 << 20
+_SEND_BUFFER_BYTES = 4 << 20
+_RECEIVE_BUFFER_BYTES = 8 << 20
+"""A thousand refusals take 0.8 MB of it, a datagram of a dump 32 kB."""
+
 _RECEIVE_BYTES = 1 << 16
 """More than the 32 kB that the kernel puts into one datagram of a dump."""
 
-_TIMEOUT_SECONDS = 10
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _DUMP_ATTEMPTS = 5
 
 OnMessage = Callable[[bytearray, Message], None]
@@ -216,8 +219,8 @@ class IpvsSocket:
             try:
                 size, sender = self._socket.recvfrom_into(self._buffer)
             except BlockingIOError as error:
-                raise RepliesLostError(
-                    f"IPVS: no answer from the kernel within {_TIMEOUT_SECONDS} s"
+                raise NoAnswerError(
+                    "IPVS: the kernel was interrupted and gave no answer; read before repeating"
                 ) from error
             except OSError as error:
                 if error.errno == errno.ENOBUFS:
@@ -227,16 +230,18 @@ class IpvsSocket:
                 return size
 
     def _prepare(self) -> None:
-        for forced, plain in ((32, socket.SO_SNDBUF), (33, socket.SO_RCVBUF)):
-            try:  # SO_SNDBUFFORCE, SO_RCVBUFFORCE: beyond net.core.*mem_max, with CAP_NET_ADMIN
-                self._socket.setsockopt(socket.SOL_SOCKET, forced, _BUFFER_BYTES)
+        for forced, plain, size in (
+            (_SO_SNDBUFFORCE, socket.SO_SNDBUF, _SEND_BUFFER_BYTES),
+            (_SO_RCVBUFFORCE, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES),
+        ):
+            try:  # beyond net.core.*mem_max, with CAP_NET_ADMIN
+                self._socket.setsockopt(socket.SOL_SOCKET, forced, size)
             except PermissionError:
-                self._socket.setsockopt(socket.SOL_SOCKET, plain, _BUFFER_BYTES)
+                self._socket.setsockopt(socket.SOL_SOCKET, plain, size)
         for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
             with suppress(OSError):  # kernels before 4.12 answer in the older form
                 self._socket.setsockopt(SOL_NETLINK, option, 1)
-        timeout = struct.pack("@ll", _TIMEOUT_SECONDS, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        self._socket.setblocking(False)
         self._socket.bind((0, 0))
 
     def _resolve(self) -> int:

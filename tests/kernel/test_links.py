@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dummy link and its VIPs on a real kernel."""
+
+import subprocess
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from fairlead.adapters.links import Links, reconcile_addresses
+from kernel.network import inside
+
+pytestmark = pytest.mark.kernel
+
+POOLS = [ip_network("192.0.2.0/24"), ip_network("2001:db8::/64")]
+
+
+def owned(address):
+    return any(address.version == pool.version and address in pool for pool in POOLS)
+
+
+def ips(*texts):
+    return tuple(ip_address(text) for text in texts)
+
+
+@pytest.fixture
+def links(netns):
+    with Links(netns) as opened:
+        yield opened
+
+
+def shown(netns, *command):
+    argv = ["ip", "-o", "-n", netns, *command]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def test_link_is_made_once_and_comes_up(links, netns):
+    assert not links.exists()
+    assert links.addresses() == ()
+    assert links.ensure_link()
+    assert not links.ensure_link()
+    assert "dummy" in shown(netns, "-d", "link", "show", "fairlead0")
+    inside(netns, "ip link set fairlead0 down")
+    assert links.ensure_link()
+    assert "UP" in shown(netns, "link", "show", "fairlead0")
+
+
+def test_addresses_come_and_go_and_foreign_ones_stay(links, netns):
+    done = reconcile_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned)
+    assert done.link_made
+    inside(netns, "ip addr add 10.0.0.9/32 dev fairlead0")
+    assert links.addresses() == ips("10.0.0.9", "192.0.2.7", "2001:db8::7")
+    assert not reconcile_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned).changed
+    done = reconcile_addresses(links, ips("192.0.2.8"), owned)
+    assert [str(one) for one in done.changes] == [
+        "+192.0.2.8/32",
+        "-192.0.2.7/32",
+        "-2001:db8::7/128",
+    ]
+    assert links.addresses() == ips("10.0.0.9", "192.0.2.8")
+
+
+def test_ipv6_vip_is_usable_at_once_and_never_a_source(links, netns):
+    reconcile_addresses(links, ips("2001:db8::7"), owned)
+    text = shown(netns, "addr", "show", "dev", "fairlead0", "to", "2001:db8::7")
+    assert "2001:db8::7/128" in text
+    assert "tentative" not in text
+    assert "deprecated" in text
+    assert "valid_lft forever" in text
+
+
+def test_check_makes_nothing(links):
+    assert reconcile_addresses(links, ips("192.0.2.7"), owned, check=True).changed
+    assert not links.exists()
+
+
+def test_repeating_a_change_is_done(links):
+    reconcile_addresses(links, ips("192.0.2.7"), owned)
+    (change,) = reconcile_addresses(links, (), owned).changes
+    links.apply([change])
+    assert links.addresses() == ()
