@@ -119,10 +119,10 @@ def _convert(data: Any, kind: type[Any], where: str) -> Any:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        text, _, path = str(error).rpartition(" - at `")
-        below = path.rstrip("`").removeprefix("$").lstrip(".")
+        text, found, path = str(error).rpartition(" - at `")
+        below = "" if not found else path.rstrip("`").removeprefix("$").lstrip(".")
         field = ".".join(part for part in (where, below) if part) or "document"
-        raise InventoryError(field.replace(".[", "["), text or str(error)) from None
+        raise InventoryError(field.replace(".[", "["), text if found else path) from None
 
 
 def _inventory(wire: _Inventory) -> Inventory:

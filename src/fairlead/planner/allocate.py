@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Services and pools -> decisions, in one call: for playbooks and for `fairlead plan`."""
+
+from collections.abc import Iterable
+
+from fairlead.model.inventory import Inventory
+from fairlead.model.kube import Namespace, Service
+from fairlead.model.plan import ServicePlan
+from fairlead.model.pool import Pool
+from fairlead.planner.allocator import Allocator
+from fairlead.planner.pools import namespace_labels
+
+
+def allocate(
+    services: Iterable[Service],
+    pools: Iterable[Pool],
+    namespaces: Iterable[Namespace],
+    inventory: Inventory,
+) -> tuple[ServicePlan, ...]:
+    """Decide for all Services at once; sorted by namespace and name.
+
+    Args:
+        services: All Services; those that are not ours are passed over, except that one which was
+            a LoadBalancer and has an address left in its status loses it.
+        pools: Pools without overlap (`fairlead.planner.pools.usable_pools`).
+        namespaces: For pools that select namespaces by label.
+        inventory: Says which class of Services is ours.
+    """
+    allocator = Allocator(inventory, pools, namespace_labels(namespaces))
+    for service in services:
+        allocator.put(service)
+    return tuple(allocator.run())

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pools as the allocator asks them: whose is an address, who may be served, in which order."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+
+from fairlead.model.inventory import Inventory
+from fairlead.model.kube import Namespace, Service
+from fairlead.model.names import Family, IPAddress, family_of
+from fairlead.model.plan import ObjectError
+from fairlead.model.pool import Pool
+
+NamespaceLabels = Mapping[str, Mapping[str, str]]
+
+
+class PoolIndex:
+    """Pools by name and by address. Pools do not overlap (`usable_pools` saw to that)."""
+
+    def __init__(self, pools: Iterable[Pool]) -> None:
+        self.by_name = {pool.name: pool for pool in sorted(pools, key=lambda pool: pool.name)}
+        rows: dict[int, list[tuple[int, int, Pool]]] = {4: [], 6: []}
+        for pool in self.by_name.values():
+            for part in pool.ranges:
+                rows[part.first.version].append((int(part.first), int(part.last), pool))
+        for part_rows in rows.values():
+            part_rows.sort(key=lambda row: row[0])
+        self._rows = rows
+        self._starts = {version: [row[0] for row in rows[version]] for version in rows}
+        self._pinned = sorted(
+            (pool for pool in self.by_name.values() if pool.selection), key=_pinned_order
+        )
+        self._open = [pool for pool in self.by_name.values() if pool.selection is None]
+
+    def __len__(self) -> int:
+        return len(self.by_name)
+
+    def owner(self, address: IPAddress) -> Pool | None:
+        """The pool that contains an address, whether or not it may be used."""
+        number = int(address)
+        index = bisect_right(self._starts[address.version], number) - 1
+        if index < 0:
+            return None
+        _, last, pool = self._rows[address.version][index]
+        return pool if number <= last else None
+
+    def common_owner(self, addresses: Iterable[IPAddress]) -> Pool | None:
+        """The one pool that holds all these addresses and allows each."""
+        pools = [self.owner(address) for address in addresses]
+        first = pools[0] if pools else None
+        if first is None or any(pool is not first for pool in pools):
+            return None
+        return None if any(is_avoided(first, address) for address in addresses) else first
+
+    def candidates(
+        self, service: Service, labels: NamespaceLabels
+    ) -> tuple[list[Pool], list[Pool]]:
+        """Pools for automatic choice: first those that select this Service, then the open ones.
+
+        Pinned ones by priority (0 is last), then name; open ones by name.
+        """
+        pinned = [
+            pool for pool in self._pinned if pool.auto_assign and admits(pool, service, labels)
+        ]
+        return pinned, [pool for pool in self._open if pool.auto_assign]
+
+    def has_family(self, family: Family) -> bool:
+        """Whether any pool has addresses of a family."""
+        return bool(self._rows[4 if family is Family.IPV4 else 6])
+
+
+def admits(pool: Pool, service: Service, labels: NamespaceLabels) -> bool:
+    """Whether a pool's `serviceAllocation` lets a Service have its addresses.
+
+    A namespace selector that matches no namespace admits nobody (upstream: everybody).
+    """
+    selection = pool.selection
+    if selection is None:
+        return True
+    if selection.namespaces or selection.namespace_selectors:
+        namespace = service.key.namespace
+        own = labels.get(namespace, {"kubernetes.io/metadata.name": namespace})
+        named = namespace in selection.namespaces
+        if not named and not any(one.matches(own) for one in selection.namespace_selectors):
+            return False
+    if not selection.service_selectors:
+        return True
+    return any(one.matches(service.labels) for one in selection.service_selectors)
+
+
+def is_avoided(pool: Pool, address: IPAddress) -> bool:
+    """Whether `avoidBuggyIPs` forbids an address (IPv4 ending in .0 or .255)."""
+    return pool.avoid_buggy_ips and address.version == 4 and address.packed[3] in (0, 255)
+
+
+def namespace_labels(namespaces: Iterable[Namespace]) -> dict[str, Mapping[str, str]]:
+    """Labels by namespace."""
+    return {namespace.name: namespace.labels for namespace in namespaces}
+
+
+def usable_pools(
+    inventory: Inventory, cluster: Iterable[Pool]
+) -> tuple[tuple[Pool, ...], tuple[ObjectError, ...]]:
+    """The inventory's pools and those of the cluster that do not clash with an older one.
+
+    Upstream refuses the whole set where two pools overlap; here the younger of the two is left
+    out and named, and all others go on.
+    """
+    kept = list(inventory.pools)
+    errors = []
+    for pool in sorted(cluster, key=lambda pool: (not pool.created, pool.created, pool.key)):
+        clash = next(filter(None, (_clash(pool, other) for other in kept)), None)
+        if clash is None:
+            kept.append(pool)
+            continue
+        field, message = clash
+        errors.append(
+            ObjectError(
+                kind="IPAddressPool",
+                namespace=pool.namespace,
+                name=pool.name,
+                field=field,
+                message=message,
+            )
+        )
+    return tuple(kept), tuple(errors)
+
+
+def _clash(pool: Pool, other: Pool) -> tuple[str, str] | None:
+    if pool.name == other.name:
+        return "metadata.name", f"a pool named {pool.name!r} is in the {other.origin} already"
+    for index, part in enumerate(pool.ranges):
+        for taken in other.ranges:
+            if part.overlaps(taken):
+                message = (
+                    f"{part.text!r} overlaps with already defined {taken.text!r} "
+                    f"of pool {other.name!r}"
+                )
+                return f"spec.addresses[{index}]", message
+    return None
+
+
+def _pinned_order(pool: Pool) -> tuple[bool, int, str]:
+    priority = pool.selection.priority if pool.selection else 0
+    return priority == 0, priority, pool.name
+
+
+def range_numbers(pool: Pool, family: Family) -> list[tuple[int, int, int]]:
+    """Ranges of one family in the order of the spec: (index, first, last)."""
+    return [
+        (index, int(part.first), int(part.last))
+        for index, part in enumerate(pool.ranges)
+        if family_of(part.first) is family
+    ]

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Service with addresses -> virtual servers with real servers and weights (design section 4).
+
+What decides a weight:
+
+| policy, mode | real servers | weight |
+|---|---|---|
+| Local, node modes | nodes with endpoints | number of ready endpoints |
+| Cluster, node modes | eligible nodes, if any endpoint is healthy | 1 |
+| `pod` | endpoints | 1 |
+
+Terminating endpoints that still serve hold weight 0; only where nothing at all is ready they carry
+the weight, as kube-proxy does (KEP-1669).
+"""
+
+from collections.abc import Iterable, Sequence
+
+from fairlead.model.inventory import Inventory
+from fairlead.model.kube import EndpointSlice, Service, ServicePort
+from fairlead.model.names import (
+    Forwarding,
+    IPAddress,
+    Protocol,
+    TrafficPolicy,
+    family_of,
+)
+from fairlead.model.plan import PlanEvent, RealServer, VirtualServer
+from fairlead.model.schedulers import HASHING
+from fairlead.planner.nodes import NodeIndex, Target
+from fairlead.planner.options import ServiceOptions, option_events, options_of
+from fairlead.planner.slices import SliceView, carrying, merge_nodes, merge_pods
+
+MAX_WEIGHT = 65_535
+Weighted = tuple[str, IPAddress, int]
+"""Node name, node address, weight."""
+
+
+def shape_service(
+    service: Service,
+    addresses: Sequence[IPAddress],
+    slices: Iterable[EndpointSlice | SliceView],
+    nodes: NodeIndex,
+    inventory: Inventory,
+) -> tuple[VirtualServer, ...]:
+    """Virtual servers of one Service on the addresses it holds, sorted.
+
+    `addresses` are its VIPs; `slices` its EndpointSlices, or views of them counted before.
+    """
+    views = [item if isinstance(item, SliceView) else SliceView(item) for item in slices]
+    options = options_of(service.annotations, inventory)
+    servers = []
+    for address in sorted(addresses, key=address_order):
+        shaper = _Shaper(service, address, views, nodes, inventory, options)
+        ports = sorted(service.ports, key=lambda port: (port.protocol.value, port.port))
+        for port in ports:
+            if options.forwarding is Forwarding.MASQUERADE and not port.node_port:
+                continue
+            servers.append(shaper.virtual_server(port))
+    return tuple(servers)
+
+
+def service_ready_on(servers: Iterable[VirtualServer], address: IPAddress) -> bool:
+    """The announce gate: whether a Service could answer on this address.
+
+    Some virtual server has a real server that takes new connections: for policy Cluster that needs
+    a healthy endpoint anywhere, for Local one on a node that may serve it.
+    """
+    return any(
+        server.address == address and any(real.weight for real in server.real_servers)
+        for server in servers
+    )
+
+
+def shape_events(service: Service, inventory: Inventory) -> tuple[PlanEvent, ...]:
+    """Warnings about what a Service asks and does not get in its virtual servers."""
+    events = list(option_events(service.annotations))
+    options = options_of(service.annotations, inventory)
+    if options.forwarding is Forwarding.MASQUERADE:
+        missing = [f"{p.protocol}/{p.port}" for p in service.ports if not p.node_port]
+        if missing:
+            why = (
+                "allocateLoadBalancerNodePorts is false"
+                if not service.allocate_node_ports
+                else "the Service has none yet"
+            )
+            events.append(
+                PlanEvent(
+                    "Warning",
+                    "NoNodePort",
+                    f"forwarding mode masquerade needs a nodePort for {', '.join(missing)}, "
+                    f"but {why}: not served",
+                )
+            )
+    return tuple(events)
+
+
+def address_order(address: IPAddress) -> tuple[int, int]:
+    """Sort key of addresses: IPv4 first, then by number."""
+    return address.version, int(address)
+
+
+class _Shaper:
+    """Shapes the ports of one Service on one address; node weights are shared between ports."""
+
+    def __init__(  # noqa: PLR0917  # all of it is needed at every port, nothing has a default
+        self,
+        service: Service,
+        address: IPAddress,
+        views: Sequence[SliceView],
+        nodes: NodeIndex,
+        inventory: Inventory,
+        options: ServiceOptions,
+    ) -> None:
+        self._service, self._address, self._views = service, address, views
+        self._nodes, self._inventory, self._options = nodes, inventory, options
+        self._family = family_of(address)
+        self._weights: dict[tuple[tuple[int, ...], bool], list[Weighted]] = {}
+
+    def virtual_server(self, port: ServicePort) -> VirtualServer:
+        """One port as a virtual server."""
+        affinity = self._service.affinity_seconds
+        scheduler = self._options.scheduler
+        flags: tuple[str, ...] = ()
+        if scheduler in HASHING:
+            # Persistence groups by source address; hashing the port too would let two edges
+            # choose different real servers for one client.
+            flags = ("fallback", "port") if affinity is None else ("fallback",)
+        return VirtualServer(
+            address=self._address,
+            protocol=port.protocol,
+            port=port.port,
+            scheduler=scheduler,
+            flags=flags,
+            forwarding=self._options.forwarding,
+            service=self._service.key,
+            persistence_seconds=affinity,
+            one_packet=self._options.one_packet and port.protocol is Protocol.UDP,
+            real_servers=self._real_servers(port),
+        )
+
+    def _real_servers(self, port: ServicePort) -> tuple[RealServer, ...]:
+        views = carrying(self._views, port.name, port.protocol, self._family)
+        if not views:
+            return ()
+        # Weight 0 keeps UDP entries where they are: a dead UDP backend has to be removed.
+        hold = self._inventory.hold_unready and port.protocol is not Protocol.UDP
+        if self._options.forwarding is Forwarding.POD:
+            return _pods(views, port, hold=hold)
+        number = port.node_port if self._options.forwarding is Forwarding.MASQUERADE else port.port
+        return tuple(
+            [
+                RealServer(address, number, weight)
+                for _, address, weight in self._by_node(views, hold)
+            ]
+        )
+
+    def _by_node(self, views: Sequence[SliceView], hold: bool) -> list[Weighted]:
+        key = (tuple([id(view) for view in views]), hold)
+        weighted = self._weights.get(key)
+        if weighted is None:
+            local = self._service.policy is TrafficPolicy.LOCAL
+            weighted = self._local(views, hold) if local else self._cluster(views)
+            self._weights[key] = weighted
+        return weighted
+
+    def _local(self, views: Sequence[SliceView], hold: bool) -> list[Weighted]:
+        counts = merge_nodes(views)
+        names = dict.fromkeys([*counts.ready, *counts.draining, *(counts.idle if hold else ())])
+        found = self._nodes.local(names, self._family)
+        live = counts.ready
+        if not any(name in live for name, _ in found):
+            live = counts.draining
+        return [(name, at, min(live.get(name, 0), MAX_WEIGHT)) for name, at in found]
+
+    def _cluster(self, views: Sequence[SliceView]) -> list[Weighted]:
+        if not any(view.nodes.ready or view.nodes.draining for view in views):
+            return []
+        targets: list[Target] = self._nodes.cluster(
+            self._service.key, self._family, self._inventory.nodes_per_service
+        )
+        return [(name, address, 1) for name, address in targets]
+
+
+def _pods(views: Sequence[SliceView], port: ServicePort, *, hold: bool) -> tuple[RealServer, ...]:
+    counts = merge_pods(views, port.name, port.protocol)
+    taking, quiet = counts.ready, [*counts.draining, *(counts.idle if hold else ())]
+    if not taking:
+        taking, quiet = counts.draining, counts.idle if hold else []
+    reals = [RealServer(address, number, 1) for address, number in taking]
+    reals += [RealServer(address, number, 0) for address, number in quiet]
+    reals.sort(key=lambda real: (int(real.address), real.port))
+    return tuple(reals)
