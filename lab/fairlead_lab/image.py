@@ -124,7 +124,7 @@ def _build(made: Path, release: str, sources: Sequence[str], modules: Path) -> N
         _run(log, ["sh", "-c", "apt-ftparchive packages . >Packages && gzip -9kf Packages && "
                                "apt-ftparchive release . >Release.new && mv Release.new Release"],
              cwd=packages)
-        _run(log, ["mke2fs", "-q", "-t", "ext4", "-E", "root_owner=0:0", "-d", str(made / "root"),
+        _run(log, ["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-d", str(made / "root"),
                    str(made / "root.img"), SIZE])
         shutil.rmtree(made / "root")
     (made / "ready").touch()
