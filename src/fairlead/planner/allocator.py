@@ -67,6 +67,16 @@ class Allocator:
         self._waiting.clear()
         self._dirty |= self._services.keys()
 
+    def set_labels(self, labels: NamespaceLabels) -> None:
+        """Replace namespaces' labels; nothing is looked at again unless a pool selects by them."""
+        selecting = any(
+            pool.selection and pool.selection.namespace_selectors
+            for pool in self._pools.by_name.values()
+        )
+        if selecting and labels != self._labels:
+            self.set_pools(self._pools.by_name.values(), labels)
+        self._labels = labels
+
     def put(self, service: Service) -> None:
         """Note a Service that came or changed."""
         before = self._services.get(service.key)

@@ -272,8 +272,11 @@ class PlannerState:
         self._pools_dirty = False
         pools, self._pool_errors = usable_pools(self.inventory, self._cluster_pools.values())
         labels = namespace_labels(self._namespaces.values())
-        self._allocator.set_pools(pools, labels)
-        self._dirty |= self._services.keys()
+        if set(pools) != set(self.pools):
+            self._dirty |= self._services.keys()
+            self._allocator.set_pools(pools, labels)
+        else:
+            self._allocator.set_labels(labels)
 
     def _settle(self) -> None:
         """Shape what is dirty, and only that."""
@@ -331,9 +334,11 @@ class PlannerState:
         answering = frozenset(
             [s.address for s in shaped if any(real.weight for real in s.real_servers)]
         )
-        if answering != self._answering.get(key, frozenset()) or carried:
+        if carried:
+            self._answering[key] = answering
             self._touched_vips.update(carried)
-        self._answering[key] = answering
+        else:
+            self._answering.pop(key, None)
         if shaped != before:
             for pending in self._pending.values():
                 pending.services.add(key)
