@@ -13,12 +13,19 @@ from pathlib import Path
 from fairlead.adapters.netns import entered
 
 VIP = "10.9.0.100"
-CLIENT, EDGES, REALS = (
-    "10.9.0.200",
-    ("10.9.0.11", "10.9.0.12"),
-    ("10.9.0.1", "10.9.0.2", "10.9.0.3"),
-)
+CLIENT = "10.9.0.200"
+EDGES = ("10.9.0.11", "10.9.0.12")
+REALS = ("10.9.0.1", "10.9.0.2", "10.9.0.3")
 PORT = 80
+QUIET_ARP = ("conf/all/arp_ignore=1", "conf/all/arp_announce=2")
+DIRECTOR = (
+    "ip_forward=1",
+    "conf/all/rp_filter=0",
+    "conf/all/send_redirects=0",
+    "conf/eth0/send_redirects=0",
+    "vs/sloppy_tcp=1",
+    "vs/expire_nodest_conn=1",
+)
 
 
 class Network:
