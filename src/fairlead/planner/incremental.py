@@ -9,7 +9,7 @@ Incremental equals full: a property test compares every state with `make_plan`.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -153,8 +153,13 @@ class PlannerState:
                 if self._cluster_pools.pop(key, None) is not None:
                     self._new_pools()
 
-    def replace(self, kind: str, objects: Iterable[PlannerObject]) -> None:
-        """Take a complete list of one kind: what is not in it is gone."""
+    def replace(
+        self, kind: str, objects: Iterable[PlannerObject], keep: Collection[ObjectKey] = ()
+    ) -> None:
+        """Take a complete list of one kind: what is not in it is gone.
+
+        `keep` are objects of the list that can't be used: their last good version stays in force.
+        """
         known: Iterable[ObjectKey]
         match kind:
             case "Service":
@@ -168,7 +173,7 @@ class PlannerState:
             case _:
                 known = self._cluster_pools
         listed = {object_key(value): value for value in objects}
-        for key in [key for key in known if key not in listed]:
+        for key in [key for key in known if key not in listed and key not in keep]:
             self.remove(kind, key)
         for value in listed.values():
             self.put(value)
@@ -185,6 +190,10 @@ class PlannerState:
         )
         self._untold.clear()
         return taken
+
+    def decision(self, key: ObjectKey) -> ServicePlan | None:
+        """The last decision about one Service, None where there is nothing to say."""
+        return self._allocator.decision(key)
 
     def decisions(self) -> tuple[ServicePlan, ...]:
         """The allocator's decisions about all Services, sorted."""
