@@ -80,6 +80,7 @@ def start(cfg: LabConfig, edge: str) -> None:
         netns.run(["ip", "tuntap", "add", "dev", edge, "mode", "tap"], lan)
     netns.batch(lan, f"link set {edge} addrgenmode none master {network.BRIDGE} up")
     disk_dir(cfg).mkdir(exist_ok=True)
+    shutil.rmtree(cfg.state_dir / "uml" / edge, ignore_errors=True)
     (cfg.state_dir / "uml").mkdir(parents=True, exist_ok=True)
     process.spawn(cfg, edge, _command(cfg, edge, image.ensure(cfg)), netns=lan,
                   env={"TMPDIR": str(SHM)})
