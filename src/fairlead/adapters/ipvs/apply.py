@@ -4,8 +4,6 @@
 Callers hold the edge's lock (`fairlead.adapters.lock.edge_lock`) around anything but `check=True`.
 """
 
-from collections.abc import Iterable
-
 import msgspec
 
 from fairlead.adapters.ipvs.table import ChangeResult, IpvsPort
@@ -24,19 +22,28 @@ class AppliedChanges(msgspec.Struct, frozen=True):
     Attributes:
         changes: In the order in which they were sent; `str()` of each is an ipvsadm command.
         failed: Those that the kernel refused, even on the second attempt.
-        before, after: The rules of every virtual server that the changes touch, as
-            `ipvsadm -Sn` prints them; for a diff before and after.
+        old, new: The virtual servers that the changes touch, as they were and as they should be.
     """
 
     changes: tuple[IpvsChange, ...] = ()
     failed: tuple[ChangeResult, ...] = ()
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
+    old: IpvsEntries = {}
+    new: IpvsEntries = {}
 
     @property
     def changed(self) -> bool:
         """Whether anything was, or would be, done."""
         return bool(self.changes)
+
+    @property
+    def before(self) -> tuple[str, ...]:
+        """Rules of the touched virtual servers as they were, as `ipvsadm -Sn` prints them."""
+        return tuple(rules(self.old))
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Rules of the touched virtual servers as they should be."""
+        return tuple(rules(self.new))
 
     def raise_for_failures(self) -> None:
         """Raise an `ApplyError` that names the first failures, if there are any."""
@@ -61,14 +68,16 @@ def reconcile_ipvs(
     """
     actual = table.dump()
     changes = diff(desired, actual, owned)
-    before, after = _texts({change.key for change in changes}, desired, actual)
+    touched = {change.key for change in changes}
+    old = {key: actual[key] for key in touched if key in actual}
+    new = {key: desired[key] for key in touched if key in desired}
     if check or not changes:
-        return AppliedChanges(tuple(changes), (), before, after)
+        return AppliedChanges(tuple(changes), (), old, new)
     failed = [result for result in table.apply(changes) if result.code]
     if failed:  # another program may have been at it: look again, once
         again = diff(desired, table.dump(), owned)
         failed = [result for result in table.apply(again) if result.code]
-    return AppliedChanges(tuple(changes), tuple(failed), before, after)
+    return AppliedChanges(tuple(changes), tuple(failed), old, new)
 
 
 def reconcile_virtual_server(
@@ -76,7 +85,7 @@ def reconcile_virtual_server(
 ) -> AppliedChanges:
     """The same for one virtual server: the agent's way from an event to the kernel.
 
-    It reads that virtual server alone and renders no texts.
+    It reads that virtual server alone.
 
     Args:
         table: The kernel's, or a fake.
@@ -91,13 +100,3 @@ def reconcile_virtual_server(
         again = diff_entry(desired, table.dump_service(key))
         failed = [result for result in table.apply(again) if result.code]
     return AppliedChanges(tuple(changes), tuple(failed))
-
-
-def _texts(
-    keys: Iterable[ServiceKey], desired: IpvsEntries, actual: IpvsEntries
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    touched = set(keys)
-    return (
-        tuple(rules({key: actual[key] for key in touched if key in actual})),
-        tuple(rules({key: desired[key] for key in touched if key in desired})),
-    )
