@@ -54,6 +54,7 @@ class Changed(msgspec.Struct, frozen=True):
     """An object came or changed; `received` is `time.monotonic_ns()` at the socket."""
 
     kind: str
+    key: ObjectKey
     value: Any
     received: int
 
@@ -91,6 +92,11 @@ class WatchState:
     reconnects: int = 0
     errors: int = 0
     last_error: str = ""
+
+    @property
+    def following(self) -> bool:
+        """Whether nothing is missed: connected, or there is nothing to connect to."""
+        return self.connected or (self.listed and not self.served)
 
 
 @dataclass
@@ -296,10 +302,10 @@ class Watcher(Generic[T]):
         self._healthy()
         self.state.events += 1
         self.state.last_event = time.monotonic()
+        key = ObjectKey(value.metadata.namespace, value.metadata.name)
         if kind in ("ADDED", "MODIFIED"):
-            self._deliver(self._decode.parse(value), received)
+            self._deliver(key, self._decode.parse(value), received)
         elif kind == "DELETED":
-            key = ObjectKey(value.metadata.namespace, value.metadata.name)
             self._queue.put(Removed(self._target.kind, key, received))
         # BOOKMARK: its resourceVersion is all it has to say.
 
@@ -328,14 +334,14 @@ class Watcher(Generic[T]):
         what = self._decode.meta(raw.object)
         self._advance(what.resource_version, bookmark=False)
         self.state.events += 1
+        key = ObjectKey(what.namespace, what.name)
         if raw.type == "DELETED" and what.name:
-            key = ObjectKey(what.namespace, what.name)
             self._queue.put(Removed(self._target.kind, key, received))
         elif raw.type in ("ADDED", "MODIFIED"):
-            self._deliver(self._decode.one(raw.object), received)
+            self._deliver(key, self._decode.one(raw.object), received)
 
-    def _deliver(self, value: T | ObjectError, received: int) -> None:
+    def _deliver(self, key: ObjectKey, value: T | ObjectError, received: int) -> None:
         if isinstance(value, ObjectError):
             self._queue.put(Failed(self._target.kind, value, received))
         else:
-            self._queue.put(Changed(self._target.kind, value, received))
+            self._queue.put(Changed(self._target.kind, key, value, received))

@@ -54,7 +54,6 @@ class Wanted:
     vrrp: tuple[VrrpInstance, ...] = ()
     vrrp_used: bool = False
     bgp: frozenset[IPAddress] = frozenset()
-    bgp_used: bool = False
     masquerade: frozenset[MasqueradeTarget] = frozenset()
     owned: Owned = field(default=lambda _address: False, compare=False)
     interface: str = ""
@@ -62,13 +61,8 @@ class Wanted:
 
     def same(self, other: "Wanted") -> bool:
         """Whether both ask for the same, whatever their generations."""
-        return (self.vrrp, self.bgp, self.masquerade, self.vrrp_used, self.bgp_used) == (
-            other.vrrp,
-            other.bgp,
-            other.masquerade,
-            other.vrrp_used,
-            other.bgp_used,
-        )
+        mine = (self.vrrp, self.vrrp_used, self.bgp, self.masquerade)
+        return mine == (other.vrrp, other.vrrp_used, other.bgp, other.masquerade)
 
 
 @dataclass(frozen=True)
@@ -125,6 +119,8 @@ class EdgeSteps:
 
     def addresses(self, wanted: frozenset[IPAddress], owned: Owned) -> bool:
         """Make the dummy link hold exactly these VIPs; whether anything changed."""
+        if not wanted and not self._links.exists(self._link):
+            return False  # an edge without BGP needs no such link
         return reconcile_addresses(self._links, wanted, owned, name=self._link).changed
 
     def vrrp(self, instances: tuple[VrrpInstance, ...]) -> bool:
@@ -190,6 +186,8 @@ class Announcer:
         while not self._stopped:
             self._wait(events)
             try:
+                if self.state.passes == 0:
+                    self._guard(steps)  # what stands here at the start is no news
                 self._pass(steps)
                 self._guard(steps)
             except (FairleadError, OSError) as error:
@@ -233,10 +231,9 @@ class Announcer:
     def _apply(self, steps: Steps, wanted: Wanted) -> None:
         self.state.passes += 1
         changes = int(steps.masquerade(wanted.masquerade))
-        if wanted.bgp_used:
-            changes += steps.addresses(wanted.bgp, wanted.owned)
+        changes += int(steps.addresses(wanted.bgp, wanted.owned))
         if wanted.vrrp_used:
-            changes += steps.vrrp(wanted.vrrp)
+            changes += int(steps.vrrp(wanted.vrrp))
         self.state.changes += changes
         if changes:
             log.info(

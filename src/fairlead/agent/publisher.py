@@ -31,6 +31,11 @@ _NOTICES_PER_SECOND = 20.0
 _FINAL = frozenset({400, 403, 404, 405, 409, 413, 415, 422})
 
 
+_REMEMBERED = 20_000  # Services whose last Events are remembered
+
+_Said = tuple[str, str, tuple[PlanEvent, ...]]
+
+
 class Decision(msgspec.Struct, frozen=True):
     """What the leader decided about one version of one Service; `status` None changes nothing."""
 
@@ -66,15 +71,16 @@ class Publisher:
         recorder: EventRecorder,
         *,
         leading: Callable[[], bool],
+        conflict: Callable[[ObjectKey], None],
         mirror_namespace: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._api, self._recorder, self._leading = api, recorder, leading
-        self._mirror = mirror_namespace
+        self._conflict, self._mirror = conflict, mirror_namespace
         self._wake = threading.Condition()
         self._decisions: OrderedDict[ObjectKey, Decision] = OrderedDict()
         self._notices: OrderedDict[tuple[ObjectKey, str], Notice] = OrderedDict()
-        self._said: dict[ObjectKey, tuple[str, str, tuple[PlanEvent, ...]]] = {}
-        self._backoff = Backoff()
+        self._said: OrderedDict[ObjectKey, _Said] = OrderedDict()
+        self._backoff = Backoff(first=0.05)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self.counts = PublishCounts()
@@ -103,12 +109,6 @@ class Publisher:
                 self._notices[(notice.service.key, notice.event.message)] = notice
             self._wake.notify()
 
-    def forget(self, key: ObjectKey) -> None:
-        """A Service is gone: nothing more to say about it."""
-        with self._wake:
-            self._decisions.pop(key, None)
-            self._said.pop(key, None)
-
     @property
     def backlog(self) -> int:
         """Decisions and notices that wait."""
@@ -136,7 +136,9 @@ class Publisher:
             self._settle(decision, told)
             decision, outcome = told, self._try(lambda: self._tell_changes(told))
         self._settle(decision, decision if outcome is _Outcome.FAILED else None)
-        if outcome is _Outcome.FAILED:
+        if outcome is _Outcome.CONFLICT:
+            self._conflict(decision.service.key)
+        if outcome in (_Outcome.FAILED, _Outcome.CONFLICT):
             with self._wake:
                 self._wake.wait(self._backoff.next())
 
@@ -162,8 +164,13 @@ class Publisher:
         except (ApiError, ApiUnavailableError) as error:
             if isinstance(error, ApiError) and error.status in _FINAL:
                 self.counts.refused += 1
-                expected = error.status in (404, 409)
-                log.log(logging.DEBUG if expected else logging.WARNING, "not written: %s", error)
+                if error.status == 409:
+                    return _Outcome.CONFLICT
+                log.log(
+                    logging.DEBUG if error.status == 404 else logging.WARNING,
+                    "not written: %s",
+                    error,
+                )
                 return _Outcome.STALE
             self.counts.errors += 1
             if str(error) != self.counts.last_error:
@@ -197,6 +204,9 @@ class Publisher:
             self._recorder.record(service, event)
             self.counts.events += 1
         self._said[service.key] = said
+        self._said.move_to_end(service.key)
+        if len(self._said) > _REMEMBERED:
+            self._said.popitem(last=False)
 
     def _tell(self, notice: Notice) -> None:
         self._recorder.record(notice.service, notice.event)
@@ -206,8 +216,9 @@ class Publisher:
 
 
 class _Outcome(Enum):
-    """What became of a write: done, pointless now, or to be tried again."""
+    """What became of a write."""
 
     DONE = 1
-    STALE = 2
-    FAILED = 3
+    STALE = 2  # pointless by now
+    CONFLICT = 3  # the Service changed meanwhile: to be decided anew
+    FAILED = 4  # to be tried again

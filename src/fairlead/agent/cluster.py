@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent follows in the cluster: one watch per kind, all feeding one queue."""
+
+from queue import SimpleQueue
+from typing import Any
+
+from fairlead.adapters.kube_client import KubeApi
+from fairlead.adapters.kube_decode import WatchTarget
+from fairlead.adapters.kube_watch import Watcher, WatchState
+from fairlead.snapshot.objects import (
+    namespace_from_wire,
+    node_from_wire,
+    pool_from_wire,
+    service_from_wire,
+    slice_from_wire,
+)
+from fairlead.snapshot.wire import (
+    EndpointSliceWire,
+    NamespaceWire,
+    NodeWire,
+    PoolWire,
+    ServiceWire,
+)
+
+# Slices that belong to a Service; those of headless ones are never ours and may be many.
+_SLICES = "kubernetes.io/service-name,!service.kubernetes.io/headless"
+
+
+def targets(pool_namespace: str) -> tuple[WatchTarget[Any], ...]:
+    """The kinds that a plan is computed from."""
+    pools = f"/apis/metallb.io/v1beta1/namespaces/{pool_namespace}/ipaddresspools"
+    return (
+        WatchTarget("Service", "/api/v1/services", ServiceWire, service_from_wire),
+        WatchTarget(
+            "EndpointSlice",
+            "/apis/discovery.k8s.io/v1/endpointslices",
+            EndpointSliceWire,
+            slice_from_wire,
+            selector=_SLICES,
+        ),
+        WatchTarget("Node", "/api/v1/nodes", NodeWire, node_from_wire),
+        WatchTarget("Namespace", "/api/v1/namespaces", NamespaceWire, namespace_from_wire),
+        WatchTarget("IPAddressPool", pools, PoolWire, pool_from_wire, optional=True),
+    )
+
+
+class ClusterFeed:
+    """The watches of all kinds."""
+
+    def __init__(self, api: KubeApi, pool_namespace: str, queue: SimpleQueue[Any]) -> None:
+        """Set up the watches; nothing runs before `start`."""
+        self._watchers = [Watcher(api, target, queue) for target in targets(pool_namespace)]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Kinds whose complete list must be known before anything is changed."""
+        return frozenset(watcher.state.kind for watcher in self._watchers)
+
+    @property
+    def states(self) -> tuple[WatchState, ...]:
+        """State of each watch."""
+        return tuple(watcher.state for watcher in self._watchers)
+
+    def start(self) -> None:
+        """Begin to follow."""
+        for watcher in self._watchers:
+            watcher.start()
+
+    def stop(self) -> None:
+        """End all watches."""
+        for watcher in self._watchers:
+            watcher.stop()

@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's main loop: what the cluster says -> plan -> kernel, level-triggered.
+
+One thread does all of it, so nothing here needs a lock. A message marks things dirty in the
+planner; what became different is compared with the kernel and made true. Order on the way up: IPVS,
+then addresses and announcements; on the way down virtual servers go only after the announcer
+reported that nothing announces them any more.
+
+Before every kind has been listed once, nothing is written: traffic flows on what the kernel holds.
+Losing the API server changes nothing. Every resync compares everything anew, one virtual server
+at a time between events, so that it delays no readiness change.
+"""
+
+import gc
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from fairlead.adapters.kube_watch import Changed, Failed, Listed, Removed
+from fairlead.adapters.systemd import Notifier
+from fairlead.agent.announcer import Held, Wanted
+from fairlead.agent.kernel import KernelCounts, KernelTable
+from fairlead.agent.messages import (
+    AnnouncementDone,
+    DumpState,
+    HeldChanged,
+    LeadershipChanged,
+    LoopState,
+    Stop,
+    WriteConflict,
+)
+from fairlead.agent.owned import OwnedAddresses
+from fairlead.agent.planning import EdgePlanning
+from fairlead.model.errors import FairleadError
+from fairlead.model.ipvs import ServiceKey
+from fairlead.model.names import ObjectKey
+from fairlead.model.plan import ObjectError, VirtualServer
+
+log = logging.getLogger(__name__)
+
+_BATCH = 1000
+_TICK = 1.0
+_SWEEP_SECONDS = 0.002  # share of one turn that a resync may take while events wait
+_RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What the loop acts through, all of it replaceable in a test."""
+
+    kernel: KernelTable
+    planning: EdgePlanning
+    owned: OwnedAddresses
+    announce: Callable[[Wanted], None]
+    decide: Callable[["Loop"], None]
+    conflict: Callable[[ObjectKey], None]
+    held: Callable[["Loop", Held], None]
+    latency: Callable[[float], None]
+    report: Callable[["Loop"], None]
+    notifier: Notifier
+
+
+class Loop:
+    """Takes messages until told to stop.
+
+    Args:
+        kinds: Kinds whose first complete list is waited for.
+        live: Whether addresses and announcements follow the cluster (`service_sync: live`).
+    """
+
+    def __init__(
+        self,
+        queue: SimpleQueue[Any],
+        kinds: Iterable[str],
+        ports: Ports,
+        *,
+        live: bool = True,
+        resync: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue, self._ports = queue, ports
+        self._live, self._resync, self._clock = live, resync, clock
+        self._generation = 0
+        self._dirty: set[ServiceKey] = set()
+        self._leaving: dict[ServiceKey, int] = {}
+        self._sweep: deque[ServiceKey] = deque()
+        self._next_resync = 0.0
+        self._next_full = 0.0
+        self._last_beat = 0.0
+        self._running = True
+        self.state = LoopState(missing=set(kinds))
+
+    # -- for reports, from any thread -------------------------------------------------------
+
+    def wanted(self) -> list[VirtualServer]:
+        """Virtual servers as they should stand."""
+        return list(self._ports.kernel.wanted.values())
+
+    def failures(self) -> dict[str, str]:
+        """Virtual servers that the kernel refuses, and why."""
+        return self._ports.kernel.failures
+
+    def counts(self) -> KernelCounts:
+        """Totals of reconciliations and changes."""
+        return self._ports.kernel.counts
+
+    # -- turns ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until `Stop`; leaves everything in place."""
+        while self._running:
+            self.turn(self._patience())
+
+    def turn(self, patience: float) -> None:
+        """Wait for messages at most `patience` seconds, then make true what they changed."""
+        events = self._take(patience)
+        self._beat()
+        if not self._running:
+            return
+        if self.state.missing:
+            self._ports.report(self)
+            return
+        if not self.state.synced:
+            self._first_sync()
+        else:
+            self._follow(events)
+            self._go_on_sweeping()
+        self._ports.report(self)
+
+    def _patience(self) -> float:
+        if self._sweep:
+            return 0.0
+        now = self._clock()
+        until = min(self._next_resync, self._ports.kernel.next_due() or self._next_resync)
+        if not self.state.synced:
+            until = self._next_full if not self.state.missing else now + _TICK
+        beat = self._ports.notifier.watchdog_interval
+        return max(0.0, min(_TICK, until - now, beat if beat is not None else _TICK))
+
+    def _beat(self) -> None:
+        """Feed the watchdog: only a loop that turns deserves it."""
+        now = self._clock()
+        if now - self._last_beat >= min(_TICK, self._ports.notifier.watchdog_interval or _TICK):
+            self._last_beat = now
+            self._ports.notifier.keep_alive()
+
+    def _take(self, patience: float) -> list[int]:
+        """Hand all waiting messages to the planner; return when the events arrived."""
+        events: list[int] = []
+        try:
+            message = self._queue.get(timeout=patience) if patience else self._queue.get_nowait()
+            for _ in range(_BATCH):
+                self._handle(message, events)
+                message = self._queue.get_nowait()
+            self._handle(message, events)
+        except Empty:
+            pass
+        return events
+
+    def _handle(self, message: Any, events: list[int]) -> None:
+        match message:
+            case Changed():
+                self.state.errors.pop((message.kind, message.key), None)
+                self._ports.planning.put(message.kind, message.key, message.value)
+                events.append(message.received)
+            case Removed():
+                self.state.errors.pop((message.kind, message.key), None)
+                self._ports.planning.remove(message.kind, message.key)
+                events.append(message.received)
+            case Listed():
+                self._listed(message)
+            case Failed():
+                self._unusable(message.kind, (message.error,))
+            case _:
+                self._handle_own(message)
+
+    def _handle_own(self, message: Any) -> None:
+        match message:
+            case AnnouncementDone():
+                self._release(message.generation)
+            case HeldChanged():
+                self.state.held = message.held
+                self._ports.held(self, message.held)
+            case LeadershipChanged():
+                self.state.leading = message.leading
+                self._ports.planning.decide_all()
+            case WriteConflict():
+                self._ports.conflict(message.key)
+            case DumpState():
+                self._dump_state()
+            case Stop():
+                self._running = False
+
+    def _listed(self, message: Listed) -> None:
+        kind = message.kind
+        self.state.errors = {at: why for at, why in self.state.errors.items() if at[0] != kind}
+        self._ports.planning.replace(
+            kind, message.objects, keep=[_error_key(error) for error in message.failed]
+        )
+        self._unusable(kind, message.failed)
+        self.state.missing.discard(kind)
+
+    def _unusable(self, kind: str, errors: Iterable[ObjectError]) -> None:
+        """Note objects that can't be used; the last good version of each stays in force."""
+        for error in errors:
+            self.state.errors[(kind, _error_key(error))] = error
+            log.error(
+                "object can't be used",
+                extra={
+                    "fields": {
+                        "kind": kind,
+                        "object": _error_key(error),
+                        "field": error.field,
+                        "error": error.message,
+                    }
+                },
+            )
+
+    # -- making it true ---------------------------------------------------------------------
+
+    def _first_sync(self) -> None:
+        """All lists are there: adopt what the kernel holds, changing only what differs."""
+        if self._clock() < self._next_full:
+            return
+        ports = self._ports
+        started = self._clock()
+        try:
+            delta = ports.planning.take_delta()
+            for server in delta.changed.values():
+                ports.kernel.want(server)
+            for key in delta.removed:
+                ports.kernel.drop(key)
+            ports.owned.use_pools(ports.planning.pools())
+            sent = ports.kernel.apply_all(ports.owned, prune=False)
+            strays = list(ports.kernel.strays(ports.owned))
+        except FairleadError as error:
+            self._troubled(error)
+            return
+        self._trouble_over()
+        self._leave(strays)
+        self._announce()
+        ports.decide(self)
+        self.state.synced = True
+        self._synced()
+        self._settle_memory()
+        log.info(
+            "first sync complete",
+            extra={
+                "fields": {
+                    "virtual_servers": len(ports.kernel.wanted),
+                    "changes": sent,
+                    "seconds": round(self._clock() - started, 3),
+                }
+            },
+        )
+
+    def _follow(self, events: list[int]) -> None:
+        """Make true what the last messages changed, and what is due for a second try."""
+        ports = self._ports
+        delta = ports.planning.take_delta()
+        if delta.pools:
+            ports.owned.use_pools(ports.planning.pools())
+        for key, server in delta.changed.items():
+            ports.kernel.want(server)
+            self._leaving.pop(key, None)
+        self._dirty.update(delta.changed)
+        self._gone(delta.removed, announced=delta.announcements)
+        self._dirty.update(ports.kernel.due())
+        sent = self._apply_dirty()
+        if sent:
+            now = time.monotonic_ns()
+            for received in events:
+                ports.latency((now - received) / 1e9)
+        if delta.announcements:
+            self._announce()
+        ports.decide(self)
+
+    def _gone(self, keys: Iterable[ServiceKey], *, announced: bool) -> None:
+        """Virtual servers that nobody wants: now, or once nothing announces their address."""
+        for key in keys:
+            self._ports.kernel.drop(key)
+            if announced and self._live:
+                self._leaving[key] = self._generation + 1
+            else:
+                self._dirty.add(key)
+
+    def _leave(self, keys: Iterable[ServiceKey]) -> None:
+        for key in keys:
+            self._leaving[key] = self._generation + 1
+
+    def _release(self, generation: int) -> None:
+        """The announcer is done with a generation: virtual servers that waited for it go."""
+        ready = [key for key, after in self._leaving.items() if after <= generation]
+        for key in ready:
+            del self._leaving[key]
+            if key not in self._ports.kernel.wanted:
+                self._dirty.add(key)
+
+    def _apply_dirty(self) -> int:
+        if not self._dirty:
+            return 0
+        try:
+            sent = self._ports.kernel.apply(self._dirty)
+        except FairleadError as error:
+            # Nothing was done; the keys stay dirty for the next turn.
+            self._troubled(error)
+            return 0
+        self._dirty.clear()
+        self._trouble_over()
+        return sent
+
+    def _announce(self) -> None:
+        """Tell the announcer the whole wanted state."""
+        self._generation += 1
+        wanted = self._ports.planning.wanted(self._generation, self._ports.owned)
+        self._ports.owned.saw(wanted.bgp)
+        for instance in wanted.vrrp:
+            self._ports.owned.saw(instance.addresses)
+        if self._live:
+            self._ports.announce(wanted)
+        else:
+            self._release(self._generation)
+
+    # -- resync -----------------------------------------------------------------------------
+
+    def _go_on_sweeping(self) -> None:
+        """Compare some more virtual servers with the kernel, until events are waiting again."""
+        now = self._clock()
+        if not self._sweep:
+            if now < self._next_resync:
+                return
+            if not self._begin_sweep():
+                return
+        until = time.monotonic() + _SWEEP_SECONDS
+        try:
+            while self._sweep and time.monotonic() < until:
+                some = [self._sweep.popleft() for _ in range(min(8, len(self._sweep)))]
+                self._ports.kernel.apply(key for key in some if key not in self._leaving)
+        except FairleadError as error:
+            self._troubled(error)
+            self._sweep.clear()
+            return
+        if not self._sweep:
+            self._synced()
+
+    def _begin_sweep(self) -> bool:
+        self._schedule_resync()
+        self._ports.planning.decide_all()
+        self._ports.held(self, self.state.held)
+        try:
+            strays = [
+                key
+                for key in self._ports.kernel.strays(self._ports.owned)
+                if key not in self._leaving
+            ]
+        except FairleadError as error:
+            self._troubled(error)
+            return False
+        self._sweep.extend(self._ports.kernel.wanted)
+        self._sweep.extend(strays)
+        if not self._sweep:
+            self._synced()
+        return bool(self._sweep)
+
+    def _synced(self) -> None:
+        self.state.resyncs += 1
+        self.state.last_sync = time.time()
+        self._trouble_over()
+        self._schedule_resync()
+
+    def _schedule_resync(self) -> None:
+        jitter = random.uniform(0.9, 1.1)  # noqa: S311 - edges should not work in step
+        self._next_resync = self._clock() + self._resync * jitter
+
+    # -- trouble ----------------------------------------------------------------------------
+
+    def _troubled(self, error: FairleadError) -> None:
+        if str(error) != self.state.trouble:
+            log.error("edge can't be changed: %s", error)
+        self.state.trouble = str(error)
+        self._next_full = self._clock() + _RETRY_SECONDS
+
+    def _trouble_over(self) -> None:
+        if self.state.trouble:
+            log.info("edge can be changed again")
+        self.state.trouble = ""
+
+    def _settle_memory(self) -> None:
+        """Take what the lists built out of the garbage collector's sight.
+
+        It lives as long as the process; walking it would cost milliseconds at the worst moment.
+        What comes later is mostly acyclic and freed by counting, so collections can be rare.
+        """
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    def _dump_state(self) -> None:
+        state = self.state
+        log.info(
+            "state",
+            extra={
+                "fields": {
+                    "synced": state.synced,
+                    "leader": state.leading,
+                    "missing": ",".join(sorted(state.missing)) or "none",
+                    "virtual_servers": len(self._ports.kernel.wanted),
+                    "leaving": len(self._leaving),
+                    "dirty": len(self._dirty),
+                    "sweeping": len(self._sweep),
+                    "failing": len(self._ports.kernel.failures),
+                    "object_errors": len(state.errors),
+                    "trouble": state.trouble or "none",
+                }
+            },
+        )
+
+
+def _error_key(error: ObjectError) -> ObjectKey:
+    return ObjectKey(error.namespace, error.name)

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Prometheus endpoint.
+
+What the loop counts anyway is read at scrape time by a collector, so that an event pays for one
+histogram observation and nothing else. Names `metallb_*` are those that dashboards of MetalLB know.
+"""
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from fairlead import __version__
+from fairlead.adapters.kube_watch import WatchState
+
+log = logging.getLogger(__name__)
+
+_BUCKETS = (
+    *(0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075),
+    *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+
+
+@dataclass(frozen=True)
+class PoolUse:
+    """Addresses of one pool: how many there are, how many are in use."""
+
+    name: str
+    total: int
+    used: int
+
+
+@dataclass(frozen=True)
+class Announced:
+    """One VIP that this edge announces for one Service; protocol is layer2 or bgp."""
+
+    service: str
+    protocol: str
+    ip: str
+
+
+@dataclass
+class Readings:
+    """What a scrape sees; the loop hands out a fresh one."""
+
+    edge: str = ""
+    synced: bool = False
+    leader: bool = False
+    virtual_servers: int = 0
+    real_servers: int = 0
+    services: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, int] = field(default_factory=dict)
+    failures: int = 0
+    object_errors: dict[str, int] = field(default_factory=dict)
+    announce_changes: int = 0
+    announce_error: bool = False
+    keepalived: bool | None = None
+    resyncs: int = 0
+    last_sync: float = 0.0
+    writes: dict[str, int] = field(default_factory=dict)
+    backlog: int = 0
+    watches: tuple[WatchState, ...] = ()
+    pools: tuple[PoolUse, ...] = ()
+    announced: tuple[Announced, ...] = ()
+
+
+class Metrics:
+    """Registry of one agent, and the histogram that the loop feeds."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.latency = Histogram(
+            "fairlead_event_to_kernel_seconds",
+            "From the watch event on the socket until the change stood in the kernel.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+    def serve(self, address: tuple[str, int], read: Callable[[], Readings]) -> None:
+        """Open the endpoint; one that is taken is logged and does not stop the agent."""
+        self.registry.register(AgentCollector(read))
+        try:
+            start_http_server(address[1], address[0], registry=self.registry)
+        except OSError as error:
+            log.error("metrics endpoint %s:%d: %s", *address, error.strerror)  # noqa: TRY400
+
+
+class AgentCollector(Collector):
+    """Turns readings into metric families."""
+
+    def __init__(self, read: Callable[[], Readings]) -> None:
+        """Use `read` for fresh readings at each scrape."""
+        self._read = read
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is known before the first scrape."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        readings = self._read()
+        info = {"version": __version__, "edge": readings.edge, "python": platform.python_version()}
+        yield InfoMetricFamily("fairlead_build", "Version of the agent.", value=info)
+        yield from _kernel(readings)
+        yield from _cluster(readings)
+        yield from _announcements(readings)
+        yield from _metallb(readings)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counters(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for key, value in sorted(values.items()):
+        family.add_metric([key], value)
+    return family
+
+
+def _kernel(r: Readings) -> Iterator[Metric]:
+    yield _gauge("fairlead_virtual_servers", "Wanted virtual servers.", r.virtual_servers)
+    yield _gauge("fairlead_real_servers", "Real servers of all of them.", r.real_servers)
+    yield _counters("fairlead_ipvs_syncs", "Reconciliations.", "outcome", r.outcomes)
+    yield _counters("fairlead_ipvs_changes", "Changes sent to the kernel.", "change", r.changes)
+    yield _gauge("fairlead_ipvs_failing", "Virtual servers that the kernel refuses.", r.failures)
+    yield CounterMetricFamily("fairlead_resyncs", "Full comparisons.", value=r.resyncs)
+    yield _gauge("fairlead_last_sync_timestamp_seconds", "Last full comparison.", r.last_sync)
+
+
+def _cluster(r: Readings) -> Iterator[Metric]:
+    yield _gauge("fairlead_synced", "1 once complete lists were applied.", r.synced)
+    yield _gauge("fairlead_leader", "1 on the edge that writes Service status.", r.leader)
+    yield _gauge("fairlead_services", "Services of ours.", r.services)
+    yield _counters("fairlead_cluster_writes", "Writes to the cluster.", "kind", r.writes)
+    yield _gauge("fairlead_cluster_write_backlog", "Writes that wait.", r.backlog)
+    errors = GaugeMetricFamily(
+        "fairlead_object_errors", "Objects that could not be used.", labels=["kind"]
+    )
+    for kind, count in sorted(r.object_errors.items()):
+        errors.add_metric([kind], count)
+    yield errors
+    now = time.monotonic()
+    rows: tuple[tuple[str, str, type[Metric], Callable[[WatchState], float]], ...] = (
+        ("connected", "1 while the watch stands.", GaugeMetricFamily, lambda w: w.following),
+        ("events", "Events received.", CounterMetricFamily, lambda w: w.events),
+        ("relists", "Lists after an expired version.", CounterMetricFamily, lambda w: w.relists),
+        ("reconnects", "Watches that ended.", CounterMetricFamily, lambda w: w.reconnects),
+        ("errors", "Failed requests.", CounterMetricFamily, lambda w: w.errors),
+        (
+            "silence_seconds",
+            "Since the last event or bookmark.",
+            GaugeMetricFamily,
+            lambda w: now - w.last_event if w.last_event else 0.0,
+        ),
+    )
+    for name, text, family, value in rows:
+        metric = family(f"fairlead_watch_{name}", text, labels=["kind"])  # type: ignore[call-arg]
+        for watch in r.watches:
+            metric.add_metric([watch.kind], value(watch))  # type: ignore[attr-defined]
+        yield metric
+
+
+def _announcements(r: Readings) -> Iterator[Metric]:
+    yield CounterMetricFamily(
+        "fairlead_announcement_changes", "Passes that changed an announcement.",
+        value=r.announce_changes,
+    )  # fmt: skip
+    yield _gauge("fairlead_announcement_error", "1 while announcing fails.", r.announce_error)
+    if r.keepalived is not None:
+        yield _gauge("fairlead_keepalived_up", "1 while keepalived runs.", r.keepalived)
+
+
+def _metallb(r: Readings) -> Iterator[Metric]:
+    total = GaugeMetricFamily(
+        "metallb_allocator_addresses_total", "Usable addresses per pool.", labels=["pool"]
+    )
+    used = GaugeMetricFamily(
+        "metallb_allocator_addresses_in_use_total", "Addresses in use per pool.", labels=["pool"]
+    )
+    for pool in r.pools:
+        total.add_metric([pool.name], pool.total)
+        used.add_metric([pool.name], pool.used)
+    yield total
+    yield used
+    announced = GaugeMetricFamily(
+        "metallb_speaker_announced",
+        "Services that this edge announces.",
+        labels=["service", "protocol", "node", "ip"],
+    )
+    for one in r.announced:
+        announced.add_metric([one.service, one.protocol, r.edge, one.ip], 1)
+    yield announced
+    yield _gauge("metallb_k8s_client_config_loaded_bool", "1 once pools were read.", r.synced)
+    stale = any(kind == "IPAddressPool" for kind in r.object_errors)
+    yield _gauge("metallb_k8s_client_config_stale_bool", "1 while a pool is unusable.", stale)

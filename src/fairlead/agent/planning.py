@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planner from one edge's point of view: which virtual servers changed, what to announce.
+
+Turns the planner's answers per Service into single virtual servers by their IPVS key, and its
+decisions into writes against the version of the Service that is known now.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from ipaddress import ip_interface
+
+from fairlead.adapters.kube_write import IngressStatus, ServiceRef
+from fairlead.agent.announcer import Owned, Wanted
+from fairlead.agent.publisher import Decision
+from fairlead.diff.ipvs import service_key
+from fairlead.model.inventory import Edge, Inventory
+from fairlead.model.ipvs import ServiceKey
+from fairlead.model.kube import Namespace, Service
+from fairlead.model.names import Announce, Forwarding, IPAddress, ObjectKey
+from fairlead.model.plan import ObjectError, ServicePlan, VipAddress, VirtualServer, VrrpInstance
+from fairlead.model.pool import Pool
+from fairlead.planner.incremental import PlannerObject, PlannerState
+from fairlead.render import MasqueradeTarget
+
+_POOLS = "IPAddressPool"
+
+
+@dataclass
+class Delta:
+    """What changed for this edge since the last question."""
+
+    changed: dict[ServiceKey, VirtualServer] = field(default_factory=dict)
+    removed: set[ServiceKey] = field(default_factory=set)
+    announcements: bool = False
+    pools: bool = False
+
+
+class EdgePlanning:
+    """Wraps `PlannerState` for one edge; used by the main loop alone, except where said."""
+
+    def __init__(self, inventory: Inventory, edge: Edge) -> None:
+        self._state = PlannerState(inventory)
+        self._inventory, self._edge = inventory, edge
+        self._services: dict[ObjectKey, Service] = {}
+        self._namespaces: set[str] = set()
+        self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
+        self._masquerade: dict[ObjectKey, frozenset[MasqueradeTarget]] = {}
+        self._vips: tuple[VipAddress, ...] = ()
+        self._vrrp: tuple[VrrpInstance, ...] = ()
+        self._has_peers = False
+        self._pools_touched = True
+        self._decide_all = False
+
+    # -- what the cluster says --------------------------------------------------------------
+
+    def put(self, kind: str, key: ObjectKey, value: PlannerObject) -> None:
+        """An object came or changed."""
+        if isinstance(value, Service):
+            self._services[key] = value
+        elif kind == "Namespace":
+            self._namespaces.add(key.name)
+        self._pools_touched |= kind == _POOLS
+        self._state.put(value)
+
+    def remove(self, kind: str, key: ObjectKey) -> None:
+        """An object is gone."""
+        if kind == "Service":
+            self._services.pop(key, None)
+        elif kind == "Namespace":
+            self._namespaces.discard(key.name)
+        self._pools_touched |= kind == _POOLS
+        self._state.remove(kind, key)
+
+    def replace(
+        self, kind: str, objects: Iterable[PlannerObject], keep: Collection[ObjectKey]
+    ) -> None:
+        """A complete list of one kind; `keep` are in it, but can't be used."""
+        objects = tuple(objects)
+        if kind == "Service":
+            old = {key: self._services[key] for key in keep if key in self._services}
+            self._services = old | {
+                value.key: value for value in objects if isinstance(value, Service)
+            }
+        elif kind == "Namespace":
+            listed = {value.name for value in objects if isinstance(value, Namespace)}
+            self._namespaces = listed | {key.name for key in keep}
+        self._pools_touched |= kind == _POOLS
+        self._state.replace(kind, objects, keep)
+
+    # -- what this edge should do -----------------------------------------------------------
+
+    def take_delta(self) -> Delta:
+        """What changed since the last call; everything the first time."""
+        raw = self._state.take_edge_delta(self._edge.name)
+        delta = Delta(pools=self._pools_touched)
+        self._pools_touched = False
+        for service, servers in raw.virtual_servers.items():
+            self._compare(service, servers, delta)
+        # A virtual server may pass from one Service to another on a shared address.
+        delta.removed -= delta.changed.keys()
+        if raw.addresses is not None:
+            self._vips = raw.addresses
+            delta.announcements = True
+        if raw.vrrp is not None:
+            self._vrrp = raw.vrrp
+            delta.announcements = True
+        if raw.bgp is not None:
+            self._has_peers = bool(raw.bgp)
+            delta.announcements = True
+        return delta
+
+    def wanted(self, generation: int, owned: Owned) -> Wanted:
+        """What should be announced, as a whole."""
+        ways = self._inventory.announce
+        bgp = Announce.BGP in ways and self._has_peers
+        advertised = self._inventory.vrrp.advertised_address
+        return Wanted(
+            generation=generation,
+            vrrp=self._vrrp,
+            vrrp_used=Announce.VRRP in ways,
+            bgp=self._bgp_addresses() if bgp else frozenset(),
+            masquerade=frozenset().union(*self._masquerade.values()),
+            owned=owned,
+            interface=self._edge.interface,
+            advertised=(ip_interface(advertised).ip,) if advertised else (),
+        )
+
+    def pools(self) -> tuple[Pool, ...]:
+        """Pools in force; for any thread."""
+        return self._state.pools
+
+    def pool_errors(self) -> tuple[ObjectError, ...]:
+        """Pools that are left out, and why; for any thread."""
+        return self._state.pool_errors
+
+    def has_namespace(self, name: str) -> bool:
+        """Whether the cluster has a namespace; for any thread."""
+        return name in self._namespaces
+
+    # -- what the leader should write -------------------------------------------------------
+
+    def decide_all(self) -> None:
+        """Let the next decisions be complete: this edge begins to lead, or looks again."""
+        self._decide_all = True
+
+    def take_decisions(self) -> list[Decision]:
+        """Decisions that are new and call for a write or an Event."""
+        plans = self._state.take_decisions()
+        if self._decide_all:
+            self._decide_all = False
+            plans = tuple(p for p in self._state.decisions() if p.changed or p.events)
+        return [one for plan in plans if (one := self._decision(plan)) is not None]
+
+    def decision(self, key: ObjectKey) -> Decision | None:
+        """The present decision about one Service, if there is still something to write."""
+        plan = self._state.decision(key)
+        if plan is None or not (plan.changed or plan.events):
+            return None
+        return self._decision(plan)
+
+    def service_ref(self, key: ObjectKey) -> ServiceRef | None:
+        """The version of a Service that is known now; for any thread."""
+        service = self._services.get(key)
+        if service is None:
+            return None
+        return ServiceRef(key, service.uid, service.resource_version)
+
+    def _decision(self, plan: ServicePlan) -> Decision | None:
+        ref = self.service_ref(plan.key)
+        if ref is None:
+            return None
+        status = None
+        if plan.changed:
+            ingress = tuple((str(address), "VIP") for address in plan.addresses)
+            status = IngressStatus(ingress, plan.pool)
+        return Decision(ref, status, plan.events)
+
+    def _compare(
+        self, service: ObjectKey, servers: tuple[VirtualServer, ...], delta: Delta
+    ) -> None:
+        before = {service_key(server): server for server in self._shaped.pop(service, ())}
+        for server in servers:
+            key = service_key(server)
+            if before.pop(key, None) != server:
+                delta.changed[key] = server
+        delta.removed |= before.keys()
+        if servers:
+            self._shaped[service] = servers
+        targets = frozenset(
+            MasqueradeTarget(server.address, server.protocol, server.port)
+            for server in servers
+            if server.forwarding is Forwarding.MASQUERADE
+        )
+        if targets != self._masquerade.get(service, frozenset()):
+            delta.announcements = True
+            self._masquerade.pop(service, None)
+            if targets:
+                self._masquerade[service] = targets
+
+    def _bgp_addresses(self) -> frozenset[IPAddress]:
+        return frozenset(
+            vip.address for vip in self._vips if vip.ready and Announce.BGP in vip.announce
+        )

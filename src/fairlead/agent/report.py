@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent tells about itself: status.json for `fairlead status`, readings for Prometheus."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from fairlead import __version__
+from fairlead.adapters.kube_watch import WatchState
+from fairlead.adapters.statusfile import StatusDocument, WatchReport, write_status_file
+from fairlead.agent.announcer import AnnounceState, Held
+from fairlead.agent.loop import Loop
+from fairlead.agent.metrics import Announced, PoolUse, Readings
+from fairlead.agent.publisher import PublishCounts
+from fairlead.model.names import IPAddress
+from fairlead.model.plan import ObjectError, VirtualServer
+from fairlead.model.pool import Pool
+
+_MIN_SECONDS = 1.0
+_MAX_SECONDS = 10.0
+_MOST_ERRORS = 200  # of errors listed one by one
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a report is read from; every callable is safe from any thread."""
+
+    edge: str
+    service_sync: str
+    watches: Callable[[], tuple[WatchState, ...]]
+    announce: AnnounceState
+    writes: PublishCounts
+    backlog: Callable[[], int]
+    holder: Callable[[], str]
+    pools: Callable[[], tuple[Pool, ...]]
+    pool_errors: Callable[[], tuple[ObjectError, ...]]
+
+
+class Reporter:
+    """Writes status.json, at the most once a second and at the least every ten."""
+
+    def __init__(self, path: Path, sources: Sources) -> None:
+        self._path, self._sources = path, sources
+        self._started, self._last, self._shown = time.time(), 0.0, b""
+
+    def __call__(self, loop: Loop) -> None:
+        """Write it if it is time to and something changed."""
+        now = time.monotonic()
+        if now - self._last < _MIN_SECONDS:
+            return
+        overdue = now - self._last >= _MAX_SECONDS
+        document = self.document(loop)
+        shown = msgspec.json.encode(msgspec.structs.replace(document, written=0.0))
+        if shown == self._shown and not overdue:
+            return
+        self._last, self._shown = now, shown
+        with suppress(OSError):  # a full disk must not stop the traffic
+            write_status_file(self._path, document)
+
+    def document(self, loop: Loop) -> StatusDocument:
+        """The present state."""
+        src, state = self._sources, loop.state
+        wanted = loop.wanted()
+        return StatusDocument(
+            version=__version__,
+            edge=src.edge,
+            pid=os.getpid(),
+            started=self._started,
+            written=time.time(),
+            synced=state.synced,
+            service_sync=src.service_sync,
+            leader=state.leading,
+            lease_holder=src.holder(),
+            resyncs=state.resyncs,
+            last_sync=state.last_sync,
+            trouble=state.trouble,
+            announce_error=src.announce.error,
+            keepalived=src.announce.keepalived,
+            vips_on_lan=_texts(state.held.lan),
+            vips_on_link=_texts(state.held.bgp),
+            virtual_servers=len(wanted),
+            real_servers=sum(len(server.real_servers) for server in wanted),
+            write_errors=src.writes.errors,
+            write_error=src.writes.last_error,
+            failures=loop.failures(),
+            errors=(*list(state.errors.values())[:_MOST_ERRORS], *src.pool_errors()),
+            watches={watch.kind: _watch(watch) for watch in src.watches()},
+        )
+
+
+def readings(loop: Loop, sources: Sources) -> Readings:
+    """The present state as the metrics tell it."""
+    state, wanted = loop.state, loop.wanted()
+    counts = loop.counts()
+    writes = sources.writes
+    return Readings(
+        edge=sources.edge,
+        synced=state.synced,
+        leader=state.leading,
+        virtual_servers=len(wanted),
+        real_servers=sum(len(server.real_servers) for server in wanted),
+        services=len({server.service for server in wanted}),
+        outcomes=dict(counts.outcomes),
+        changes=dict(counts.changes),
+        failures=len(loop.failures()),
+        object_errors=dict(
+            Counter(kind for kind, _ in list(state.errors))
+            + Counter(error.kind for error in sources.pool_errors())
+        ),
+        announce_changes=sources.announce.changes,
+        announce_error=bool(sources.announce.error),
+        keepalived=sources.announce.keepalived,
+        resyncs=state.resyncs,
+        last_sync=state.last_sync,
+        writes={
+            "status": writes.statuses,
+            "event": writes.events,
+            "refused": writes.refused,
+            "error": writes.errors,
+        },
+        backlog=sources.backlog(),
+        watches=sources.watches(),
+        pools=_pools(sources.pools(), wanted),
+        announced=_announced(wanted, state.held),
+    )
+
+
+def _watch(state: WatchState) -> WatchReport:
+    return WatchReport(
+        connected=state.following,
+        listed=state.listed,
+        served=state.served,
+        events=state.events,
+        relists=state.relists,
+        errors=state.errors,
+        last_error=state.last_error,
+    )
+
+
+def _pools(pools: tuple[Pool, ...], wanted: list[VirtualServer]) -> tuple[PoolUse, ...]:
+    used = {server.address for server in wanted}
+    return tuple(
+        PoolUse(
+            pool.name,
+            sum(int(part.last) - int(part.first) + 1 for part in pool.ranges),
+            sum(1 for address in used if address in pool),
+        )
+        for pool in pools
+    )
+
+
+def _announced(wanted: list[VirtualServer], held: Held) -> tuple[Announced, ...]:
+    rows = set()
+    for server in wanted:
+        for protocol, addresses in (("layer2", held.lan), ("bgp", held.bgp)):
+            if server.address in addresses:
+                rows.add((str(server.service), protocol, str(server.address)))
+    return tuple(Announced(*row) for row in sorted(rows))
+
+
+def _texts(addresses: frozenset[IPAddress]) -> tuple[str, ...]:
+    ordered = sorted(addresses, key=lambda address: (address.version, int(address)))
+    return tuple(str(address) for address in ordered)

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the agent together: configuration in, threads running, main loop until SIGTERM."""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any
+
+import yaml
+
+from fairlead import __version__
+from fairlead.adapters.ipvs import IpvsTable
+from fairlead.adapters.kube_client import KubeApi
+from fairlead.adapters.kube_write import EventRecorder
+from fairlead.adapters.lease import Election, KubeLeaseStore
+from fairlead.adapters.links import Links
+from fairlead.adapters.process import DaemonWatch
+from fairlead.adapters.systemd import Notifier
+from fairlead.agent.announcer import Announcer, EdgeSteps, Held
+from fairlead.agent.cluster import ClusterFeed
+from fairlead.agent.config import AgentConfig, AgentConfigError
+from fairlead.agent.edgelock import SharedEdgeLock
+from fairlead.agent.elector import Elector
+from fairlead.agent.kernel import KernelTable
+from fairlead.agent.loop import Loop, Ports
+from fairlead.agent.messages import (
+    AnnouncementDone,
+    DumpState,
+    HeldChanged,
+    LeadershipChanged,
+    Stop,
+    WriteConflict,
+)
+from fairlead.agent.metrics import Metrics
+from fairlead.agent.notices import AssignmentNotices
+from fairlead.agent.owned import OwnedAddresses
+from fairlead.agent.planning import EdgePlanning
+from fairlead.agent.publisher import Publisher
+from fairlead.agent.report import Reporter, Sources, readings
+from fairlead.model.errors import InventoryError
+from fairlead.model.inventory import Edge, Inventory, ServiceSync
+from fairlead.model.names import ObjectKey
+from fairlead.snapshot.inventory import inventory_from_dict
+
+log = logging.getLogger(__name__)
+
+
+class Agent:
+    """One edge's agent; `run` returns after SIGTERM and leaves everything in place."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        """Read inventory and kubeconfig; nothing runs yet.
+
+        Raises:
+            FairleadError: Inventory or kubeconfig can't be used.
+        """
+        self._config = config
+        self._inventory = _read_inventory(config.inventory)
+        self._edge = _own_edge(self._inventory, config)
+        self._live = self._inventory.service_sync is ServiceSync.LIVE
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._notifier = Notifier()
+        self._api = KubeApi(config.kubeconfig)
+        self._lock = SharedEdgeLock(config.runtime_dir / "edge.lock")
+        self._metrics = Metrics()
+        self._planning = EdgePlanning(self._inventory, self._edge)
+        self._feed = ClusterFeed(self._api, self._inventory.pool_namespace, self._queue)
+        self._elector = self._make_elector()
+        self._publisher = Publisher(
+            self._api,
+            EventRecorder(self._api, self._edge.name),
+            leading=self._elector.is_leader,
+            conflict=lambda key: self._queue.put(WriteConflict(key)),
+            mirror_namespace=self._mirror_namespace,
+        )
+        self._announcer = self._make_announcer()
+        self._notices = AssignmentNotices(self._edge.name, self._planning.service_ref)
+        self._loop = self._make_loop()
+
+    # -- parts ------------------------------------------------------------------------------
+
+    def _make_elector(self) -> Elector:
+        config = self._config
+        store = KubeLeaseStore(self._api, config.namespace, config.lease)
+        election = Election(store, self._edge.name)
+        return Elector(election, lambda leading: self._queue.put(LeadershipChanged(leading)))
+
+    def _make_announcer(self) -> Announcer:
+        config = self._config
+
+        def steps() -> EdgeSteps:
+            return EdgeSteps(
+                Links(),
+                link=config.bgp_link,
+                vrrp_conf=config.vrrp_conf,
+                keepalived_pid=config.keepalived_pid,
+                loaded_mark=config.runtime_dir / "vrrp.loaded",
+            )
+
+        return Announcer(
+            steps,
+            self._lock,
+            DaemonWatch(config.keepalived_pid, "keepalived"),
+            done=lambda generation: self._queue.put(AnnouncementDone(generation)),
+            held=lambda held: self._queue.put(HeldChanged(held)),
+            resync=config.resync_seconds,
+        )
+
+    def _make_loop(self) -> Loop:
+        config = self._config
+        kernel = KernelTable(IpvsTable, self._lock, members_only=not self._live)
+        sources = Sources(
+            edge=self._edge.name,
+            service_sync=self._inventory.service_sync.value,
+            watches=lambda: self._feed.states,
+            announce=self._announcer.state,
+            writes=self._publisher.counts,
+            backlog=lambda: self._publisher.backlog,
+            holder=lambda: self._elector.holder,
+            pools=self._planning.pools,
+            pool_errors=self._planning.pool_errors,
+        )
+        ports = Ports(
+            kernel=kernel,
+            planning=self._planning,
+            owned=OwnedAddresses(self._inventory),
+            announce=self._announcer.want,
+            decide=self._decide,
+            conflict=self._decide_again,
+            held=self._tell_held,
+            latency=self._metrics.latency.observe,
+            report=Reporter(config.status_file, sources),
+            notifier=self._notifier,
+        )
+        live = self._live and config.announce
+        loop = Loop(self._queue, self._feed.kinds, ports, live=live, resync=config.resync_seconds)
+        if (listen := config.metrics_address) is not None:
+            self._metrics.serve(listen, lambda: readings(loop, sources))
+        return loop
+
+    # -- what the loop calls ----------------------------------------------------------------
+
+    def _decide(self, loop: Loop) -> None:
+        if self._live and loop.state.leading:
+            decisions = self._planning.take_decisions()
+            if decisions:
+                self._publisher.offer(decisions)
+
+    def _decide_again(self, key: ObjectKey) -> None:
+        if (decision := self._planning.decision(key)) is not None:
+            self._publisher.offer([decision])
+
+    def _tell_held(self, loop: Loop, held: Held) -> None:
+        if self._live and loop.state.synced:
+            self._publisher.notify(self._notices.news(loop.wanted(), held))
+
+    def _mirror_namespace(self) -> str | None:
+        """`metallb-system` (or what pools are read from), when the cluster has it."""
+        name = self._inventory.pool_namespace
+        return name if self._planning.has_namespace(name) else None
+
+    # -- life -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT."""
+        # A thread that computes gives way within 0.5 ms instead of 5, for the loop's sake.
+        sys.setswitchinterval(0.0005)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGUSR1, self._on_dump)
+        log.info(
+            "agent starts",
+            extra={"fields": {"version": __version__, "edge": self._edge.name,
+                              "service_sync": self._inventory.service_sync.value}},
+        )  # fmt: skip
+        self._feed.start()
+        if self._live:
+            self._elector.start()
+            self._publisher.start()
+            if self._config.announce:
+                self._announcer.start()
+        # Ready means "at work", not "in step": after a boot without API server traffic must not
+        # wait for a unit that waits for it. `synced` in status.json tells the rest.
+        self._notifier.ready()
+        self._loop.run()
+        self._stop()
+
+    def _stop(self) -> None:
+        self._notifier.stopping()
+        log.info("agent stops; kernel and announcements stay as they are")
+        self._feed.stop()
+        if self._live:
+            self._publisher.stop()
+            self._announcer.stop()
+            self._elector.stop()
+
+    # SimpleQueue.put is reentrant, so a signal handler may use it.
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._queue.put(Stop())
+
+    def _on_dump(self, _number: int, _frame: FrameType | None) -> None:
+        self._queue.put(DumpState())
+
+
+def _read_inventory(path: Path) -> Inventory:
+    try:
+        return inventory_from_dict(yaml.safe_load(path.read_bytes()))
+    except OSError as error:
+        raise AgentConfigError(f"inventory {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise AgentConfigError(f"inventory {path}: not YAML: {error}") from error
+    except InventoryError as error:
+        raise AgentConfigError(f"{path}: {error}") from error
+
+
+def _own_edge(inventory: Inventory, config: AgentConfig) -> Edge:
+    for edge in inventory.edges:
+        if edge.name == config.edge:
+            return edge
+    names = ", ".join(edge.name for edge in inventory.edges) or "none"
+    raise AgentConfigError(
+        f"edge: {config.edge!r} is not among the edges of {config.inventory}: {names}"
+    )

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`fairlead status`: this edge as it is, from the kernel first and from the agent where it runs."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from fairlead.adapters.ipvs import IpvsTable
+from fairlead.adapters.links import VIP_LINK, Links
+from fairlead.adapters.statusfile import STATUS_FILE, StatusDocument, read_status_file
+from fairlead.diff.changes import flag_names
+from fairlead.model.errors import FairleadError
+from fairlead.model.inventory import Edge, Inventory
+from fairlead.model.ipvs import ForwardMethod, ServiceFlag, ServiceStatus
+from fairlead.model.names import Announce, IPAddress
+from fairlead.snapshot.inventory import inventory_from_dict
+
+_STALE_SECONDS = 30.0
+_PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
+
+
+class RealServerStatus(msgspec.Struct, frozen=True):
+    """A real server with its connections now."""
+
+    address: str
+    port: int
+    weight: int
+    forwarding: str
+    active: int
+    inactive: int
+
+
+class VirtualServerStatus(msgspec.Struct, frozen=True):
+    """A virtual server; `address` is None for one by firewall mark."""
+
+    address: str | None
+    protocol: str
+    port: int
+    fwmark: int
+    scheduler: str
+    flags: tuple[str, ...]
+    persistence_seconds: int | None
+    one_packet: bool
+    connections: int
+    real_servers: tuple[RealServerStatus, ...]
+
+
+class VrrpStatus(msgspec.Struct, frozen=True):
+    """Role of this edge in one instance: master holds the advertised address."""
+
+    instance: str
+    interface: str
+    advertised_address: str
+    role: str
+
+
+class EdgeStatus(msgspec.Struct, frozen=True):
+    """All that `--json` prints; `problems` empty means healthy."""
+
+    edge: str | None
+    problems: tuple[str, ...]
+    vrrp: tuple[VrrpStatus, ...]
+    vips: dict[str, tuple[str, ...]]
+    virtual_servers: tuple[VirtualServerStatus, ...]
+    agent: StatusDocument | None
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--inventory",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("/etc/fairlead/edges.yaml"),
+    show_default=True,
+    help="The inventory document: which interface, which VRRP instance.",
+)
+@click.option(
+    "--status-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=STATUS_FILE,
+    show_default=True,
+    help="What the agent wrote.",
+)
+def status_command(as_json: bool, inventory: Path, status_file: Path) -> None:
+    """Show this edge: VRRP role, VIPs, virtual servers, connections, the agent's state.
+
+    Works without the agent. Exit status: 0 healthy, 1 degraded, 2 the edge can't be read.
+    """
+    try:
+        status = read_edge(inventory, status_file)
+    except FairleadError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps(msgspec.to_builtins(status, str_keys=True), indent=2))
+    else:
+        _print(status)
+    sys.exit(1 if status.problems else 0)
+
+
+def read_edge(inventory_path: Path, status_file: Path) -> EdgeStatus:
+    """Read kernel and agent.
+
+    Raises:
+        FairleadError: The kernel's tables can't be read.
+    """
+    problems: list[str] = []
+    agent = _agent(status_file, problems)
+    inventory = _inventory(inventory_path, problems)
+    with IpvsTable() as table:
+        servers = sorted(table.status(), key=lambda one: one.service.key)
+    with Links() as links:
+        edge = _this_edge(inventory, links, agent)
+        vips: dict[str, tuple[str, ...]] = {VIP_LINK: _texts(links.addresses(VIP_LINK))}
+        vrrp: tuple[VrrpStatus, ...] = ()
+        if inventory is not None and edge is not None and Announce.VRRP in inventory.announce:
+            held = links.addresses(edge.interface)
+            vips[edge.interface] = _texts(a for a in held if a != edge.address)
+            vrrp = _vrrp(inventory, edge, held)
+    return EdgeStatus(
+        edge=edge.name if edge else None,
+        problems=tuple(problems),
+        vrrp=vrrp,
+        vips=vips,
+        virtual_servers=tuple(_virtual_server(one) for one in servers),
+        agent=agent,
+    )
+
+
+def _agent(path: Path, problems: list[str]) -> StatusDocument | None:
+    try:
+        agent = read_status_file(path)
+    except FairleadError as error:
+        problems.append(str(error))
+        return None
+    if agent is None:
+        problems.append(f"the agent never ran here ({path} is missing)")
+        return None
+    age = time.time() - agent.written
+    if age > _STALE_SECONDS:
+        problems.append(f"the agent has not reported for {age:.0f} s: is it running?")
+    problems.extend(agent_problems(agent))
+    return agent
+
+
+def agent_problems(agent: StatusDocument) -> list[str]:
+    """What is wrong by the agent's own account."""
+    found = []
+    if not agent.synced:
+        found.append("the agent has not applied a complete list yet")
+    if agent.trouble:
+        found.append(f"the edge can't be changed: {agent.trouble}")
+    if agent.announce_error:
+        found.append(f"announcements: {agent.announce_error}")
+    if agent.keepalived is False:
+        found.append("keepalived is not running")
+    for name, watch in agent.watches.items():
+        if not watch.connected:
+            found.append(f"not following {name}: {watch.last_error or 'connecting'}")
+    found += [f"{server}: {error}" for server, error in agent.failures.items()]
+    for error in agent.errors:
+        where = f"{error.namespace}/{error.name}".lstrip("/")
+        found.append(f"{error.kind} {where}: {error.field}: {error.message}")
+    return found
+
+
+def _inventory(path: Path, problems: list[str]) -> Inventory | None:
+    try:
+        return inventory_from_dict(yaml.safe_load(path.read_bytes()))
+    except FileNotFoundError:
+        problems.append(f"no inventory document at {path}: roles are unknown")
+    except (OSError, yaml.YAMLError, FairleadError) as error:
+        problems.append(f"{path}: {error}")
+    return None
+
+
+def _this_edge(
+    inventory: Inventory | None, links: Links, agent: StatusDocument | None
+) -> Edge | None:
+    """The edge whose own address stands here; the agent's word where none does."""
+    for edge in inventory.edges if inventory else ():
+        if edge.address in links.addresses(edge.interface):
+            return edge
+    for edge in inventory.edges if inventory else ():
+        if agent is not None and edge.name == agent.edge:
+            return edge
+    return None
+
+
+def _vrrp(inventory: Inventory, edge: Edge, held: tuple[IPAddress, ...]) -> tuple[VrrpStatus, ...]:
+    settings = inventory.vrrp
+    if not settings.advertised_address:
+        return ()
+    master = ip_interface(settings.advertised_address).ip in held
+    return (
+        VrrpStatus(
+            settings.instance,
+            edge.interface,
+            settings.advertised_address,
+            "master" if master else "backup",
+        ),
+    )
+
+
+def _virtual_server(one: ServiceStatus) -> VirtualServerStatus:
+    service, key = one.service, one.service.key
+    return VirtualServerStatus(
+        address=str(key.ip) if key.ip is not None else None,
+        protocol=_PROTOCOLS.get(key.protocol, str(key.protocol)),
+        port=key.port,
+        fwmark=key.fwmark,
+        scheduler=service.scheduler,
+        flags=tuple(flag_names(service.scheduler, service.flags)),
+        persistence_seconds=service.timeout if service.flags & ServiceFlag.PERSISTENT else None,
+        one_packet=bool(service.flags & ServiceFlag.ONE_PACKET),
+        connections=one.counters.connections,
+        real_servers=tuple(
+            RealServerStatus(
+                str(dest.dest.ip),
+                dest.dest.port,
+                dest.dest.weight,
+                ForwardMethod(dest.dest.method).name.lower(),
+                dest.active,
+                dest.inactive,
+            )
+            for dest in one.dests
+        ),
+    )
+
+
+def _texts(addresses: Iterable[IPAddress]) -> tuple[str, ...]:
+    return tuple(str(address) for address in addresses)
+
+
+def _print(status: EdgeStatus) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]{status.edge or 'unknown edge'}[/bold]  {_agent_line(status.agent)}")
+    for vrrp in status.vrrp:
+        colour = "green" if vrrp.role == "master" else "yellow"
+        console.print(
+            f"VRRP {vrrp.instance} on {vrrp.interface}: [{colour}]{vrrp.role}[/{colour}] "
+            f"({vrrp.advertised_address})"
+        )
+    for link, addresses in status.vips.items():
+        if addresses:
+            console.print(f"VIPs on {link}: {', '.join(addresses)}")
+    console.print(_table(status.virtual_servers))
+    for problem in status.problems:
+        console.print("[red]problem:[/red]", problem, markup=True)
+
+
+def _agent_line(agent: StatusDocument | None) -> str:
+    if agent is None:
+        return "agent: unknown"
+    role = "writes Service status" if agent.leader else f"leader: {agent.lease_holder or 'nobody'}"
+    state = "in step" if agent.synced else "waiting for the cluster"
+    return f"agent {agent.version}: {state}, {role}"
+
+
+def _table(servers: tuple[VirtualServerStatus, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("virtual server", "scheduler", "real server", "forwarding"):
+        table.add_column(name, no_wrap=True)
+    for name in ("weight", "active", "inactive"):
+        table.add_column(name, justify="right")
+    for server in servers:
+        where = f"{server.protocol} {_endpoint(server.address, server.port)}"
+        if server.address is None:
+            where = f"fwmark {server.fwmark}"
+        head: tuple[Any, ...] = (where, " ".join((server.scheduler, *server.flags)))
+        if not server.real_servers:
+            table.add_row(*head, "none", "", "", "", "")
+        for real in server.real_servers:
+            table.add_row(
+                *head,
+                _endpoint(real.address, real.port),
+                real.forwarding,
+                str(real.weight),
+                str(real.active),
+                str(real.inactive),
+            )
+            head = ("", "")
+    return table
+
+
+def _endpoint(address: str | None, port: int) -> str:
+    return f"[{address}]:{port}" if address and ":" in address else f"{address}:{port}"
