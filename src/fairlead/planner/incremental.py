@@ -195,6 +195,10 @@ class PlannerState:
         """The last decision about one Service, None where there is nothing to say."""
         return self._allocator.decision(key)
 
+    def retell(self) -> None:
+        """Let `take_decisions` return everything that needs a write, as after a lost Lease."""
+        self._untold.update(self._allocator.decisions())
+
     def decisions(self) -> tuple[ServicePlan, ...]:
         """The allocator's decisions about all Services, sorted."""
         self._settle_pools()
@@ -281,7 +285,7 @@ class PlannerState:
         self._pools_dirty = False
         pools, self._pool_errors = usable_pools(self.inventory, self._cluster_pools.values())
         labels = namespace_labels(self._namespaces.values())
-        if set(pools) != set(self.pools):
+        if tuple(sorted(pools, key=lambda pool: pool.name)) != self.pools:
             self._dirty |= self._services.keys()
             self._allocator.set_pools(pools, labels)
         else:
