@@ -109,6 +109,8 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = 600.0,
     emit: Callable[[str], None] | None = None,
+    netns: str | None = None,
+    kernel_args: Sequence[str] = (),
 ) -> int:
     """Run a command under a fresh kernel; returns its exit status (124 when out of time).
 
@@ -122,6 +124,8 @@ def run(
         env: Added to the guest's environment.
         timeout: Seconds after which the guest is killed.
         emit: Takes the output, line by line (default: standard output).
+        netns: Network namespace of this machine whose taps the guest may use.
+        kernel_args: Added to the kernel's command line, e.g. a `vec0:transport=tap,...`.
 
     Raises:
         UmlError: the guest did not start or died.
@@ -134,6 +138,7 @@ def run(
         if out:
             out.mkdir(parents=True, exist_ok=True)
         guest = _command(tree, work, folder, out, mem=mem, cpu=_pick_cpu(cpu))
+        guest = [*(("ip", "netns", "exec", netns) if netns else ()), *guest, *kernel_args]
         expired, log = _attend(guest, timeout, emit or _print)
         status = work / "status"
         if expired:
