@@ -8,6 +8,7 @@ bytes come back.
 """
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from kubernetes.config.config_exception import ConfigException
 from urllib3.connection import HTTPConnection
 
 from fairlead.model.errors import FairleadError
+
+log = logging.getLogger(__name__)
 
 # A peer that vanished without a FIN (power loss, cut cable) is found in about 25 s even on a watch
 # that never sends: probe after 10 s of silence, three probes 5 s apart; unacknowledged writes
@@ -132,6 +135,10 @@ class KubeApi:
             raise KubeConfigError(
                 f"kubeconfig {where}: {error}; check agent.yaml (kubeconfig) and the file itself"
             ) from error
+        if not settings.verify_ssl:
+            # The operator asked for it; once is enough, urllib3 would say it at every request.
+            log.warning("kubeconfig switches off TLS verification: the API server is not verified")
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._settings, self._pool, self._host = settings, pool, settings.host.rstrip("/")
 
     def reload(self) -> None:

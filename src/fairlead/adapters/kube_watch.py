@@ -238,7 +238,7 @@ class Watcher(Generic[T]):
                 break
         self._healthy()
         self._version = meta.resource_version
-        self.state.listed = True
+        self.state.listed, self.state.last_event = True, time.monotonic()
         failed = tuple(item for item in found if isinstance(item, ObjectError))
         objects = tuple(item for item in found if not isinstance(item, ObjectError))
         self._queue.put(Listed(self._target.kind, objects, failed, time.monotonic_ns()))
