@@ -56,21 +56,25 @@ class Heartbeat:
     def _write_status(self) -> None:
         path = f"/api/v1/nodes/{self._node}"
         now = time.monotonic()
-        if now < self._status_due:
-            status = self._api.request("GET", path).get("status", {})
-            ready = {c["type"]: c["status"] for c in status.get("conditions", [])}.get("Ready")
-            if ready == "True":
-                return
-        self._api.request("PATCH", f"{path}/status", {"status": self._status()}, kind=STRATEGIC)
+        found = self._api.request("GET", path).get("status", {}).get("conditions", [])
+        known = {condition["type"]: condition for condition in found}
+        if now < self._status_due and known.get("Ready", {}).get("status") == "True":
+            return
+        status = self._status(known)
+        self._api.request("PATCH", f"{path}/status", {"status": status}, kind=STRATEGIC)
         self._status_due = now + STATUS_SECONDS
 
-    def _status(self) -> dict[str, Any]:
-        now = timestamp()
+    def _status(self, known: dict[str, dict[str, str]]) -> dict[str, Any]:
         addresses = [{"type": "InternalIP", "address": address} for address in self._addresses]
         return {
             "capacity": CAPACITY,
             "allocatable": CAPACITY,
-            "addresses": [*addresses, {"type": "Hostname", "address": self._node}],
+            # Without the directive this list is merged by type, and both families have one type.
+            "addresses": [
+                *addresses,
+                {"type": "Hostname", "address": self._node},
+                {"$patch": "replace"},
+            ],
             "nodeInfo": {
                 "kubeletVersion": "fairlead-lab",
                 "operatingSystem": "linux",
@@ -78,14 +82,7 @@ class Heartbeat:
                 "containerRuntimeVersion": "fairlead-lab://1",
             },
             "conditions": [
-                {
-                    "type": kind,
-                    "status": status,
-                    "reason": reason,
-                    "message": "the lab's kubelet is posting its status",
-                    "lastHeartbeatTime": now,
-                    "lastTransitionTime": now,
-                }
+                _condition(known.get(kind, {}), kind, status, reason)
                 for kind, (status, reason) in HEALTHY.items()
             ],
         }
@@ -103,3 +100,16 @@ class Heartbeat:
                 raise
             lease = {"metadata": {"name": self._node}, "spec": spec}
             self._api.request("POST", self._lease_path.rpartition("/")[0], lease)
+
+
+def _condition(before: dict[str, str], kind: str, status: str, reason: str) -> dict[str, str]:
+    now = timestamp()
+    changed = before.get("status") != status
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": "the lab's kubelet is posting its status",
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now if changed else before["lastTransitionTime"],
+    }

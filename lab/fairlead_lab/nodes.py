@@ -6,6 +6,7 @@ MAC): they are forwarded traffic to it, kube-proxy's rules in prerouting hand th
 answer goes out by the node's own default route with the VIP as its source.
 """
 
+import contextlib
 import http.client
 import json
 import sys
@@ -64,6 +65,7 @@ def node_object(cfg: LabConfig, node: str) -> dict[str, Any]:
 def attach(cfg: LabConfig, node: str) -> None:
     """Make the node's namespace on the LAN with its routes to the other nodes' pods."""
     name = network.attach_host(cfg, node)
+    stop_strangers(cfg, node)
     netns.sysctl(name, _SYSCTLS)
     others = [other for other in cfg.nodes if other != node]
     netns.batch(
@@ -86,7 +88,9 @@ def start(cfg: LabConfig, programs: KubePrograms, node: str) -> None:
 
 
 def start_proxy(cfg: LabConfig, programs: KubePrograms, node: str) -> None:
-    """Start kube-proxy in nftables mode in the node's namespace."""
+    """Start kube-proxy in nftables mode in the node's namespace, when it does not run."""
+    if process.alive(cfg, proxy_name(node)):
+        return  # it ends itself when its configuration is written again
     ca = authority(cfg)
     kubeconfig = cfg.state_dir / "kube-proxy.kubeconfig"
     ca.kubeconfig(kubeconfig, server_url(cfg), ca.issue("kube-proxy", "system:kube-proxy"))
@@ -110,7 +114,7 @@ def start_proxy(cfg: LabConfig, programs: KubePrograms, node: str) -> None:
 
 
 def start_kubelet(cfg: LabConfig, node: str) -> None:
-    """Start the lab's kubelet in the node's namespace.
+    """Start the lab's kubelet in the node's namespace, when it does not run.
 
     By nsenter: `ip netns exec` would give it mounts of its own, and the namespaces that it makes
     for its pods would have names that nobody else sees.
@@ -155,6 +159,23 @@ def proxy_ready(cfg: LabConfig, node: str) -> bool:
             return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException, netns.NetnsError):
         return False
+
+
+def stop_strangers(cfg: LabConfig, node: str) -> None:
+    """End the node's processes when they live in another namespace than the node's.
+
+    That is so when the namespace was removed and made again under processes that went on.
+    """
+    try:
+        home = (netns.NETNS_DIR / cfg.netns(node)).stat().st_ino
+    except FileNotFoundError:
+        home = 0
+    for name in (kubelet_name(node), proxy_name(node)):
+        record = process.load(cfg, name)
+        if record is not None and record.alive():
+            with contextlib.suppress(FileNotFoundError):
+                if Path(f"/proc/{record.pid}/ns/net").stat().st_ino != home:
+                    process.stop(cfg, name, grace=0.0)
 
 
 def kill(cfg: LabConfig, node: str) -> None:
