@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fairlead.adapters.ipvs import decode
 from fairlead.adapters.ipvs.constants import Cmd
 from fairlead.adapters.ipvs.errors import DecodeError
-from fairlead.adapters.ipvs.layout import DestDecoder
+from fairlead.adapters.ipvs.layout import DestDecoder, DestStatusDecoder
 from unit.codec import captures
 
 DECODERS = {
@@ -69,11 +69,17 @@ def test_mutated_replies(name, data):
     decode_all(bytes(raw), DECODERS[name])
 
 
+KINDS = pytest.mark.parametrize(
+    ("make", "walk"), [(DestDecoder, decode.dest), (DestStatusDecoder, decode.dest_status)]
+)
+
+
+@KINDS
 @settings(max_examples=300)
 @given(data=st.data())
-def test_learned_layout_equals_the_walk(data):
+def test_learned_layout_equals_the_walk(make, walk, data):
     """One decoder over a sequence of real, mutated and shifted messages never differs."""
-    decoder = DestDecoder()
+    decoder = make()
     for _ in range(data.draw(st.integers(1, 6))):
         raw = bytearray(data.draw(st.sampled_from(DESTS)))
         for _ in range(data.draw(st.integers(0, 3))):
@@ -82,12 +88,35 @@ def test_learned_layout_equals_the_walk(data):
         buffer = bytes(shift) + bytes(raw)
         message = decode.Message(0x1C, 2, 1, shift, len(buffer))
         try:
-            expected = decode.dest(buffer, message)
+            expected = walk(buffer, message)
         except DecodeError:
             with pytest.raises(DecodeError):
                 decoder.decode(buffer, message)
         else:
             assert decoder.decode(buffer, message) == expected
+
+
+@KINDS
+@settings(max_examples=300)
+@given(data=st.data())
+def test_a_run_takes_only_what_the_walk_would_read_alike(make, walk, data):
+    """A datagram of real and mutated messages: what a run takes is right, and it always ends."""
+    decoder = make()
+    for raw in DESTS:
+        decoder.decode(raw, decode.Message(0x1C, 2, 1, 0, len(raw)))
+    seq = struct.unpack_from("=I", DESTS[0], 8)[0]
+    parts = []
+    for _ in range(data.draw(st.integers(1, 5))):
+        raw = bytearray(data.draw(st.sampled_from(DESTS)))
+        struct.pack_into("=I", raw, 8, seq)
+        for _ in range(data.draw(st.integers(0, 2))):
+            raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+        parts.append(bytes(raw))
+    datagram = b"".join(parts)
+    found = []
+    stopped = decoder.decode_run(datagram, 0, len(datagram), seq, found)
+    assert 0 <= stopped <= len(datagram)
+    assert found == [walk(datagram, message) for message in decode.messages(datagram, stopped)]
 
 
 def test_layout_is_learned_and_used():

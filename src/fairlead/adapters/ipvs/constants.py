@@ -15,9 +15,11 @@ NLMSG_NOOP: Final = 1
 NLMSG_ERROR: Final = 2
 NLMSG_DONE: Final = 3
 NLMSG_OVERRUN: Final = 4
+NLMSG_MIN_TYPE: Final = 0x10  # below it, netlink's own messages
 
 # nlmsghdr.nlmsg_flags
 NLM_F_REQUEST: Final = 0x01
+NLM_F_MULTI: Final = 0x02
 NLM_F_ACK: Final = 0x04
 NLM_F_DUMP_INTR: Final = 0x10
 NLM_F_DUMP: Final = 0x300

@@ -67,9 +67,8 @@ class Message(NamedTuple):
     end: int
 
 
-def messages(buffer: Buffer, size: int) -> Iterator[Message]:
+def messages(buffer: Buffer, size: int, start: int = 0) -> Iterator[Message]:
     """The messages of one datagram of `size` bytes."""
-    start = 0
     while start < size:
         if size - start < 16:
             raise DecodeError(f"netlink: {size - start} bytes behind the last message")

@@ -15,7 +15,7 @@ from fairlead.adapters.ipvs import decode, encode
 from fairlead.adapters.ipvs.constants import Cmd
 from fairlead.adapters.ipvs.decode import Message
 from fairlead.adapters.ipvs.errors import IpvsRequestError, NoAnswerError, explain
-from fairlead.adapters.ipvs.layout import DestDecoder
+from fairlead.adapters.ipvs.layout import DestDecoder, DestStatusDecoder, LayoutDecoder
 from fairlead.adapters.ipvs.socket import IpvsSocket
 from fairlead.diff.changes import (
     AddDest,
@@ -27,7 +27,6 @@ from fairlead.diff.changes import (
     SetService,
 )
 from fairlead.model.ipvs import (
-    DestStatus,
     IpvsDest,
     IpvsEntries,
     IpvsEntry,
@@ -91,6 +90,7 @@ class IpvsTable:
         """
         self._socket = IpvsSocket(netns)
         self._dests = DestDecoder()
+        self._dest_status = DestStatusDecoder()
 
     def close(self) -> None:
         """Close the socket."""
@@ -142,7 +142,7 @@ class IpvsTable:
         """The whole table with connections and 64-bit counters, in the kernel's order."""
         found = []
         for one in self._services(decode.service_status):
-            dests = self._dump_dest_status(one.service.key)
+            dests = self._dump_by_layout(one.service.key, self._dest_status)
             found.append(ServiceStatus(one.service, one.counters, dests))
         return found
 
@@ -228,23 +228,19 @@ class IpvsTable:
         return found
 
     def _dump_dests(self, key: ServiceKey) -> tuple[IpvsDest, ...]:
-        family, one = key.family, self._dests.decode
-        found: list[IpvsDest] = []
+        return self._dump_by_layout(key, self._dests)
+
+    def _dump_by_layout(self, key: ServiceKey, decoder: LayoutDecoder[_T]) -> tuple[_T, ...]:
+        """Real servers of a virtual server, oldest first."""
+        found: list[_T] = []
 
         def take(buffer: bytearray, message: Message) -> None:
-            found.append(one(buffer, message, family))
+            found.append(decoder.decode(buffer, message, key.family))
 
-        self._socket.dump(encode.service_request(Cmd.GET_DEST, key), take, found.clear)
-        found.reverse()
-        return tuple(found)
+        def run(buffer: bytearray, start: int, size: int, seq: int) -> int:
+            return decoder.decode_run(buffer, start, size, seq, found)
 
-    def _dump_dest_status(self, key: ServiceKey) -> tuple[DestStatus, ...]:
-        found: list[DestStatus] = []
-
-        def take(buffer: bytearray, message: Message) -> None:
-            found.append(decode.dest_status(buffer, message, key.family))
-
-        self._socket.dump(encode.service_request(Cmd.GET_DEST, key), take, found.clear)
+        self._socket.dump(encode.service_request(Cmd.GET_DEST, key), take, found.clear, run)
         found.reverse()
         return tuple(found)
 
