@@ -61,11 +61,22 @@ def parse_deb822(text: str) -> list[Source]:
         fields = _fields(paragraph)
         if "deb" not in fields.get("types", "").split():
             continue
-        if fields.get("enabled", "yes").lower() in {"no", "false", "without", "off", "disable", "0"}:
+        if fields.get("enabled", "yes").lower() in {
+            "no",
+            "false",
+            "without",
+            "off",
+            "disable",
+            "0",
+        }:
             continue
         found += [
-            Source(uri, suite, tuple(fields.get("components", "").split()),
-                   fields.get("signed-by", "").strip())
+            Source(
+                uri,
+                suite,
+                tuple(fields.get("components", "").split()),
+                fields.get("signed-by", "").strip(),
+            )
             for uri in fields.get("uris", "").split()
             for suite in fields.get("suites", "").split()
         ]
@@ -139,9 +150,7 @@ def host_release(os_release: Path = Path("/etc/os-release")) -> str:
     Raises:
         SourcesError: this is not a Debian release.
     """
-    fields = dict(
-        line.split("=", 1) for line in os_release.read_text().splitlines() if "=" in line
-    )
+    fields = dict(line.split("=", 1) for line in os_release.read_text().splitlines() if "=" in line)
     name = fields.get("VERSION_CODENAME", "").strip('"')
     if fields.get("ID", "").strip('"') != "debian" or not name:
         raise SourcesError(f"this machine is {fields.get('PRETTY_NAME', 'unknown')}, not Debian")

@@ -82,8 +82,9 @@ def start(cfg: LabConfig, edge: str) -> None:
     disk_dir(cfg).mkdir(exist_ok=True)
     shutil.rmtree(cfg.state_dir / "uml" / edge, ignore_errors=True)
     (cfg.state_dir / "uml").mkdir(parents=True, exist_ok=True)
-    process.spawn(cfg, edge, _command(cfg, edge, image.ensure(cfg)), netns=lan,
-                  env={"TMPDIR": str(SHM)})
+    process.spawn(
+        cfg, edge, _command(cfg, edge, image.ensure(cfg)), netns=lan, env={"TMPDIR": str(SHM)}
+    )
 
 
 def _command(cfg: LabConfig, edge: str, built: image.Image) -> list[str]:
@@ -129,8 +130,12 @@ def reboot(cfg: LabConfig, edge: str) -> None:
     before = _boot_id(cfg, edge)
     ssh_run(cfg, edge, "systemctl reboot", check=False)
     with step(f"{edge}: rebooting"):
-        wait_until(f"{edge} after its reboot",
-                   lambda: _boot_id(cfg, edge) not in {"", before}, BOOT_TIMEOUT, 0.3)
+        wait_until(
+            f"{edge} after its reboot",
+            lambda: _boot_id(cfg, edge) not in {"", before},
+            BOOT_TIMEOUT,
+            0.3,
+        )
 
 
 def _boot_id(cfg: LabConfig, edge: str) -> str:
@@ -167,8 +172,7 @@ def _kernel(cfg: LabConfig, edge: str) -> int:
 
 def _children(pid: int) -> list[int]:
     try:
-        return [int(word) for word in
-                Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
 
@@ -179,6 +183,7 @@ def await_ssh(cfg: LabConfig, edge: str, timeout: float = BOOT_TIMEOUT) -> None:
     Raises:
         process.ProcessError: it does not in time, or the guest died; the message has its log.
     """
+
     def ready() -> bool:
         if not process.alive(cfg, edge):
             raise process.ProcessError(f"{edge} ended while it booted; see {log_file(cfg, edge)}")

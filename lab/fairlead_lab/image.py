@@ -119,25 +119,58 @@ def _build(made: Path, release: str, sources: Sequence[str], modules: Path) -> N
     packages = made / "packages"
     (packages / "partial").mkdir(parents=True)
     log = made / "build.log"
-    _run(log, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab",
-               "-f", str(made / "id_ed25519")])
+    _run(
+        log,
+        [
+            "ssh-keygen",
+            "-q",
+            "-t",
+            "ed25519",
+            "-N",
+            "",
+            "-C",
+            "lab",
+            "-f",
+            str(made / "id_ed25519"),
+        ],
+    )
     with step(f"guest image: Debian {release} (about half a minute)"):
         _bootstrap(made, release, sources, modules, log)
     with step("guest image: file system and package index"):
         shutil.rmtree(packages / "partial")
         (packages / "lock").unlink(missing_ok=True)
-        _run(log, ["sh", "-c", "apt-ftparchive packages . >Packages && gzip -9kf Packages && "
-                               "apt-ftparchive release . >Release.new && mv Release.new Release"],
-             cwd=packages)
-        _run(log, ["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-d", str(made / "root"),
-                   str(made / "root.img"), SIZE])
+        _run(
+            log,
+            [
+                "sh",
+                "-c",
+                (
+                    "apt-ftparchive packages . >Packages && gzip -9kf Packages && "
+                    "apt-ftparchive release . >Release.new && mv Release.new Release"
+                ),
+            ],
+            cwd=packages,
+        )
+        _run(
+            log,
+            [
+                "mke2fs",
+                "-q",
+                "-t",
+                "ext4",
+                "-E",
+                "lazy_itable_init=0,lazy_journal_init=0",
+                "-d",
+                str(made / "root"),
+                str(made / "root.img"),
+                SIZE,
+            ],
+        )
         shutil.rmtree(made / "root")
     (made / "ready").touch()
 
 
-def _bootstrap(
-    made: Path, release: str, sources: Sequence[str], modules: Path, log: Path
-) -> None:
+def _bootstrap(made: Path, release: str, sources: Sequence[str], modules: Path, log: Path) -> None:
     """Run mmdebstrap in mount and process namespaces of its own: killed, it leaves no mounts."""
     _run(
         log,
@@ -169,8 +202,13 @@ def _run(
     with log.open("ab") as output:
         try:
             status = subprocess.run(
-                argv, check=False, stdin=subprocess.DEVNULL, stdout=output,
-                stderr=subprocess.STDOUT, cwd=cwd, env={**os.environ, **(env or {})},
+                argv,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
             ).returncode
         except FileNotFoundError as error:
             raise ImageError(f"{argv[0]} is not installed") from error

@@ -8,6 +8,7 @@ frames and has no address.
 
 import contextlib
 import json
+import threading
 
 from fairlead_lab import netns
 from fairlead_lab.config import LabConfig
@@ -15,6 +16,8 @@ from fairlead_lab.progress import step
 from fairlead_lab.router import start_bird
 
 BRIDGE = "br-lan"
+_attaching = threading.Lock()
+"""Cluster and edges come up side by side, and both need the control plane's host."""
 _HOST_SYSCTLS = {
     # Duplicate address detection would keep each fresh address from use for a second.
     "net.ipv6.conf.default.accept_dad": "0",
@@ -88,9 +91,16 @@ def attach_host(
         ConfigError: the host has no number on the LAN.
     """
     name = cfg.netns(host)
+    with _attaching:
+        _attach(cfg, host, address or cfg.address(host), gateway=gateway)
+    return name
+
+
+def _attach(cfg: LabConfig, host: str, address: str, *, gateway: bool) -> None:
+    name = cfg.netns(host)
     ensure_lan(cfg)
-    if netns.ensure_netns(name):
-        netns.sysctl(name, _HOST_SYSCTLS)
+    netns.ensure_netns(name)
+    netns.sysctl(name, _HOST_SYSCTLS)
     if netns.ensure_veth(cfg.netns("lan"), host, name, "eth0"):
         netns.batch(cfg.netns("lan"), f"link set {host} addrgenmode none master {BRIDGE} up")
     routes = (
@@ -105,19 +115,18 @@ def attach_host(
         name,
         f"""
         link set eth0 up
-        address replace {address or cfg.address(host)}/24 dev eth0
+        address replace {address}/24 dev eth0
         address replace {cfg.address6(host)}/64 dev eth0 nodad
         {routes}
         """,
     )
-    return name
 
 
 def _attach_rclient(cfg: LabConfig) -> None:
     """The client behind the router, on a wire of its own."""
     name, router = cfg.netns("rclient"), cfg.netns("router")
-    if netns.ensure_netns(name):
-        netns.sysctl(name, _HOST_SYSCTLS)
+    netns.ensure_netns(name)
+    netns.sysctl(name, _HOST_SYSCTLS)
     netns.ensure_veth(router, "rclient", name, "eth0")
     netns.batch(
         router,

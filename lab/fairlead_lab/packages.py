@@ -38,9 +38,7 @@ def serve(cfg: LabConfig, image: Image) -> None:
 
     def listens() -> bool:
         if not process.alive(cfg, PROCESS):
-            raise process.ProcessError(
-                f"the package server ended; see {cfg.log_dir / PROCESS}.log"
-            )
+            raise process.ProcessError(f"the package server ended; see {cfg.log_dir / PROCESS}.log")
         with netns.open_socket(space) as sock:
             sock.settimeout(1)
             return sock.connect_ex((cfg.control_plane_address, PORT)) == 0

@@ -148,16 +148,55 @@ def mark(cfg: LabConfig) -> str:
     return cfg.name
 
 
-def sweep(cfg: LabConfig) -> list[int]:
-    """Kill every process that carries this lab's mark; returns their pids.
+def sweep(cfg: LabConfig, *, unrecorded_for: float | None = None) -> list[int]:
+    """Kill processes that carry this lab's mark; returns their pids.
 
-    For what has no record: children of the lab's processes, and what a killed command had just
-    started.
+    All of them, or with `unrecorded_for` those older than so many seconds that neither have a living
+    record nor come from one that has: what a killed command had just started.
     """
-    wanted = f"{MARK}={mark(cfg)}".encode()
-    found = [pid for pid in marked(wanted) if pid != os.getpid()]
+    found = [pid for pid in marked(f"{MARK}={mark(cfg)}".encode()) if pid != os.getpid()]
+    if unrecorded_for is not None:
+        known = {record.pid for record in list_all(cfg) if record.alive()}
+        found = [pid for pid in found if _is_stray(pid, known, unrecorded_for)]
     kill_all(found)
     return found
+
+
+def _is_stray(pid: int, known: set[int], age: float) -> bool:
+    """Whether neither the process nor one it comes from is known.
+
+    Sessions would not tell: User-Mode Linux makes one of its own.
+    """
+    found = _stat(pid)
+    if found is None or Pid("", pid, found[0]).age() < age:
+        return False
+    while pid > 1:
+        if pid in known:
+            return False
+        pid = _parent(pid)
+    return True
+
+
+def _parent(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(text[text.rindex(")") + 2 :].split()[1])
+
+
+def kill_groups(records: Sequence[Pid]) -> None:
+    """SIGKILL recorded processes with their groups, all at once, and wait until they are gone.
+
+    Raises:
+        ProcessError: one is left after ten seconds.
+    """
+    living = [record for record in records if record.alive()]
+    for record in living:
+        _signal_group(record, signal.SIGKILL)
+    for record in living:
+        if not _gone(record, 10.0):
+            raise ProcessError(f"{record.name}: process {record.pid} does not end, even by SIGKILL")
 
 
 def marked(wanted: bytes) -> list[int]:

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from fairlead_lab.process import ProcessError
 
 
-def wait_until(
-    what: str, reached: Callable[[], bool], timeout: float, every: float = 0.05
-) -> None:
+def wait_until(what: str, reached: Callable[[], bool], timeout: float, every: float = 0.05) -> None:
     """Poll until `reached` says so.
 
     Raises:
