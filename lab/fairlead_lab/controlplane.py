@@ -195,9 +195,7 @@ def api_ready(cfg: LabConfig) -> bool:
         with netns.open_socket(cfg.netns(HOST)) as sock:
             sock.settimeout(5)
             sock.connect((cfg.control_plane_address, PORT))
-            connection.sock = context.wrap_socket(
-                sock, server_hostname=cfg.control_plane_address
-            )
+            connection.sock = context.wrap_socket(sock, server_hostname=cfg.control_plane_address)
             connection.request("GET", "/readyz")
             return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException, netns.NetnsError):
@@ -206,9 +204,7 @@ def api_ready(cfg: LabConfig) -> bool:
         connection.close()
 
 
-def kubectl(
-    cfg: LabConfig, programs: KubePrograms, *args: str, text: str | None = None
-) -> str:
+def kubectl(cfg: LabConfig, programs: KubePrograms, *args: str, text: str | None = None) -> str:
     """Run kubectl as the administrator and return its output.
 
     Raises:

@@ -121,9 +121,7 @@ def _environment() -> dict[str, str]:
 
 def _build_flags() -> tuple[str, ...]:
     """Without a stamped version the programs believe they are v0.0 and switch features by that."""
-    found = re.search(
-        r"k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)", (SOURCE / "go.mod").read_text()
-    )
+    found = re.search(r"k8s\.io/kubernetes (v(\d+)\.(\d+)\.\d+)", (SOURCE / "go.mod").read_text())
     if found is None:
         raise BuildError(f"{SOURCE / 'go.mod'} does not require k8s.io/kubernetes")
     package = "k8s.io/component-base/version"

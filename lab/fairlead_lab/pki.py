@@ -104,9 +104,7 @@ class Authority:
             .sign(key, hashes.SHA256())
         )
         write_private(self.pair.key, private_key_pem(key))
-        write_private(
-            self.pair.certificate, certificate.public_bytes(serialization.Encoding.PEM)
-        )
+        write_private(self.pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(
         self,

@@ -270,6 +270,7 @@ class Responder:
         signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, lambda *_: self.who.drain())
         self.selector.register(wake_read, selectors.EVENT_READ, lambda _: wake_read.recv(64))
+        print("listening", flush=True)  # from here on SIGTERM drains
         while not self.drained():
             for key, mask in self.selector.select(0.2 if self.who.draining else None):
                 key.data(mask)
@@ -297,7 +298,6 @@ def main() -> int:
         except OSError as error:
             print(f"cannot listen on {protocol} port {port}: {error.strerror}", file=sys.stderr)
             return 1
-    print("listening", flush=True)
     responder.run()
     return 0
 

@@ -59,8 +59,16 @@ def ready_endpoints(service: str) -> set[str]:
     }
 
 
-def workload(app: str, *, replicas: int = 3, probe: dict | None = None, grace: int = 30,
-             node: str = "", policy: str = "Local", families: int = 1) -> str:
+def workload(
+    app: str,
+    *,
+    replicas: int = 3,
+    probe: dict | None = None,
+    grace: int = 30,
+    node: str = "",
+    policy: str = "Local",
+    families: int = 1,
+) -> str:
     container = {
         "name": "main",
         "image": "ignored",
@@ -349,7 +357,10 @@ def test_rights_are_checked() -> None:
     ca.kubeconfig(stranger, controlplane.server_url(CFG), ca.issue("stranger", "stranger"))
     program = kubebuild.ensure(CFG).path("kubectl")
     done = subprocess.run(
-        [program, f"--kubeconfig={stranger}", "get", "services"], capture_output=True, text=True
+        [program, f"--kubeconfig={stranger}", "get", "services"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode != 0
     assert "Forbidden" in done.stderr
