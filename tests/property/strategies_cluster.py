@@ -46,9 +46,13 @@ def address_range(first, last) -> AddressRange:
 @st.composite
 def pools(draw) -> tuple[Pool, ...]:
     cuts = sorted(draw(st.sets(st.integers(0, len(V4) - 1), min_size=0, max_size=6)))
-    ranges = [address_range(V4[low], V4[high]) for low, high in zip(cuts[::2], cuts[1::2])]
+    ranges = [
+        address_range(V4[low], V4[high]) for low, high in zip(cuts[::2], cuts[1::2], strict=False)
+    ]
     cuts = sorted(draw(st.sets(st.integers(0, len(V6) - 1), min_size=0, max_size=4)))
-    ranges += [address_range(V6[low], V6[high]) for low, high in zip(cuts[::2], cuts[1::2])]
+    ranges += [
+        address_range(V6[low], V6[high]) for low, high in zip(cuts[::2], cuts[1::2], strict=False)
+    ]
     names = draw(st.permutations(["p", "q", "r"]))
     by_pool: dict[str, list[AddressRange]] = {}
     for part in ranges:

@@ -191,7 +191,7 @@ def test_incremental_is_full(snapshot: Snapshot, events, hold: bool) -> None:
             else:
                 objects[kind, key] = value
                 state.put(value)
-        for decision in write_decisions(state, objects, config):
+        for decision in write_decisions(state, objects):
             state.put(decision)
         follower.take(state.take_edge_delta("edge2"))
         now = snapshot_of(objects)
@@ -210,7 +210,7 @@ def test_incremental_is_full(snapshot: Snapshot, events, hold: bool) -> None:
         )
 
 
-def write_decisions(state: PlannerState, objects: dict, config):
+def write_decisions(state: PlannerState, objects: dict):
     """Play the Lease holder until it has nothing to write."""
     for _ in range(12):
         wrote = []

@@ -3,10 +3,12 @@
 
 from collections import defaultdict
 
+import msgspec
+
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import EndpointSlice
 from fairlead.model.names import IPAddress, ObjectKey
-from fairlead.model.plan import Plan, ServicePlan, VirtualServer
+from fairlead.model.plan import ObjectError, Plan, ServicePlan, VirtualServer
 from fairlead.model.snapshot import Snapshot
 from fairlead.planner.allocate import allocate
 from fairlead.planner.edges import edge_plan, vip_addresses, virtual_server_order
@@ -32,8 +34,13 @@ def make_plan(snapshot: Snapshot, inventory: Inventory) -> Plan:
             edge.name: edge_plan(edge, servers, vips, inventory)
             for edge in sorted(inventory.edges, key=lambda edge: edge.name)
         },
-        errors=(*snapshot.errors, *pool_errors),
+        errors=(*snapshot.errors, *(_placed(error, snapshot) for error in pool_errors)),
     )
+
+
+def _placed(error: ObjectError, snapshot: Snapshot) -> ObjectError:
+    file, document = snapshot.pool_places.get(ObjectKey(error.namespace, error.name), ("", 0))
+    return msgspec.structs.replace(error, file=file, document=document)
 
 
 def _shape_all(
