@@ -10,7 +10,6 @@ import http.client
 import json
 import ssl
 import subprocess
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -18,6 +17,7 @@ from fairlead_lab import netns, network, process
 from fairlead_lab.config import LabConfig
 from fairlead_lab.kubebuild import KubePrograms
 from fairlead_lab.pki import Authority
+from fairlead_lab.waiting import wait_until
 
 HOST = "cp"
 PORT = 6443
@@ -43,7 +43,6 @@ CONTROLLERS = (
     "taint-eviction-controller",
 )
 READY_SECONDS = 60.0
-POLL_SECONDS = 0.05
 
 
 class ClusterError(process.ProcessError):
@@ -56,11 +55,10 @@ def wait_for(what: str, check: Callable[[], bool], timeout: float, hint: str = "
     Raises:
         ClusterError: it was not within `timeout` seconds.
     """
-    deadline = time.monotonic() + timeout
-    while not check():
-        if time.monotonic() > deadline:
-            raise ClusterError(f"{what}: not within {timeout:.0f} s. {hint}".strip())
-        time.sleep(POLL_SECONDS)
+    try:
+        wait_until(what, check, timeout)
+    except process.ProcessError as error:
+        raise ClusterError(f"{error}. {hint}".strip()) from None
 
 
 def server_url(cfg: LabConfig) -> str:
