@@ -3,6 +3,7 @@
 
 import errno
 import subprocess
+import sys
 
 import pytest
 
@@ -146,6 +147,47 @@ def test_sync_daemons(table, netns):
     assert table.daemons() == []
     with pytest.raises(IpvsRequestError):
         table.stop_daemon(SyncState.MASTER)
+
+
+def test_sync_excludes_mixed_families_and_says_so(table):
+    table.apply(
+        [AddService(samples.SERVICES[6]), AddDest(samples.SERVICES[6].key, samples.DESTS6[2])]
+    )
+    with pytest.raises(IpvsRequestError, match="excludes IPv4 real servers behind IPv6"):
+        table.start_daemon(SyncDaemon(state=SyncState.MASTER, interface="lo"))
+
+
+def test_without_the_right_it_is_a_sentence():
+    """A plain user: the socket opens, reading and writing are refused."""
+    script = """
+import os
+from fairlead.adapters.ipvs import IpvsPermissionError, IpvsTable
+from fairlead.diff.changes import AddService
+from fairlead.model.ipvs import IpvsService, ServiceKey
+service = IpvsService(key=ServiceKey(2, 6, bytes(4), 80), scheduler="rr")
+os.setgid(65534); os.setuid(65534)
+with IpvsTable() as table:
+    for action in (table.dump, lambda: table.apply([AddService(service)] * 3), table.timeouts):
+        try:
+            action()
+        except IpvsPermissionError as error:
+            print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("CAP_NET_ADMIN") == 3
+
+
+def test_odd_scheduler_names_fail_alone(table):
+    names = ["m\u00fc", "x" * 40, "\ud800", "a b"]
+    odd = [
+        samples.service(samples.key(samples.TCP, "192.0.2.9", one), n)
+        for one, n in enumerate(names, 1)
+    ]
+    results = table.apply([*map(AddService, odd), AddService(WEB)])
+    assert [bool(one.code) for one in results] == [True] * 4 + [False]
 
 
 def test_info(table):

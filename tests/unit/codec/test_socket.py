@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The netlink socket on any kernel: what it says where there is no IPVS, and bad namespaces."""
 
+import struct
+
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable, IpvsUnavailableError
+from fairlead.adapters.ipvs import IpvsTable, IpvsUnavailableError, RepliesLostError
 from fairlead.adapters.ipvs import socket as ipvs_socket
+from fairlead.adapters.ipvs.constants import Cmd
 from fairlead.model.errors import FairleadError
+from unit.codec import captures
 
 
 def test_kernel_without_the_family_is_a_sentence(monkeypatch):
@@ -24,3 +28,80 @@ def test_family_is_resolved_by_the_real_controller(monkeypatch):
 def test_unknown_namespace_is_a_sentence():
     with pytest.raises(FairleadError, match="network namespace no-such"):
         IpvsTable("no-such")
+
+
+class Recorded:
+    """In the place of the kernel's socket: plays datagrams, one answer for each request sent."""
+
+    def __init__(self, *answers):
+        self._answers = list(answers)
+        self._queue = []
+
+    def send(self, data):
+        seq = struct.unpack_from("=I", data, 8)[0]
+        for sender, messages in self._answers.pop(0):
+            datagram = bytearray()
+            for kind, flags, offset, payload in messages:
+                length = 16 + len(payload)
+                datagram += struct.pack("=IHHII", length, kind, flags, seq + offset, 0) + payload
+            self._queue.append((bytes(datagram), (sender, 0)))
+        return len(data)
+
+    def recvfrom_into(self, buffer):
+        if not self._queue:
+            raise BlockingIOError
+        data, sender = self._queue.pop(0)
+        buffer[: len(data)] = data
+        return len(data), sender
+
+    def close(self):
+        pass
+
+
+SERVICE_REPLIES = [raw[16:] for raw in captures.replies("-Ln", Cmd.NEW_SERVICE)]
+MULTI, INTERRUPTED, DONE, DATA = 2, 0x10, 3, 0x1C
+END = (DONE, MULTI, 0, bytes(4))
+
+
+def service(number, flags=MULTI, offset=0):
+    return (DATA, flags, offset, SERVICE_REPLIES[number])
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """A table whose kernel is still to be given."""
+    monkeypatch.setattr(ipvs_socket, "GENL_NAME", "nlctrl")
+    with IpvsTable() as opened:
+        opened._socket.close()
+        yield opened
+
+
+def listed(table, *answers):
+    table._socket._socket = Recorded(*answers)
+    return table.service_keys()
+
+
+def test_interrupted_dump_is_forgotten_and_repeated(table):
+    torn = [(0, [service(0), service(1, MULTI | INTERRUPTED), END])]
+    whole = [(0, [service(2)]), (0, [service(3), END])]
+    keys = listed(table, torn, whole)
+    assert len(keys) == 2
+    assert keys == listed(table, whole)
+
+
+def test_dump_that_is_interrupted_for_ever_gives_up(table):
+    torn = [(0, [service(0, MULTI | INTERRUPTED), END])]
+    with pytest.raises(RepliesLostError, match="5 dumps"):
+        listed(table, *[torn] * 5)
+
+
+def test_messages_of_others_are_not_taken_for_answers(table):
+    forged = (4711, [service(0), END])
+    late = (0, [service(1, offset=-1)])
+    keys = listed(table, [forged, late, (0, [service(2), END])])
+    assert keys == listed(table, [(0, [service(2), END])])
+
+
+def test_overrun_is_noticed(table):
+    with pytest.raises(RepliesLostError, match="overflowed"):
+        listed(table, [(0, [service(0), (4, MULTI, 0, b"")])])

@@ -221,5 +221,6 @@ def _nest(kind: int, attrs: bytes) -> bytes:
 
 
 def _string(kind: int, text: str) -> bytes:
-    raw = text.encode("ascii") + b"\0"
+    # Names are not judged here: an odd one is refused by the kernel, for its own message alone.
+    raw = text.encode(errors="replace") + b"\0"
     return _ATTR.pack(4 + len(raw), kind) + raw + bytes(-len(raw) % 4)

@@ -191,8 +191,20 @@ class IpvsTable:
         self._command(encode.timeouts(value), "set timeouts")
 
     def start_daemon(self, value: SyncDaemon) -> None:
-        """Start a synchronisation daemon; EEXIST where one of that state runs."""
-        self._command(encode.new_daemon(value), f"start {value.state.name.lower()} daemon")
+        """Start a synchronisation daemon.
+
+        Raises:
+            IpvsRequestError: EEXIST where one of that state runs; EINVAL where a virtual server has
+                real servers of the other family, which the protocol cannot tell.
+        """
+        what = f"start {value.state.name.lower()} daemon"
+        try:
+            self._command(encode.new_daemon(value), what)
+        except IpvsRequestError as error:
+            if error.code != errno.EINVAL:
+                raise
+            hint = "synchronisation excludes IPv4 real servers behind IPv6 virtual servers"
+            raise IpvsRequestError(what, error.code, hint) from error
 
     def stop_daemon(self, state: SyncState) -> None:
         """Stop a synchronisation daemon; ESRCH where none runs."""
