@@ -14,9 +14,9 @@ from fairlead import __version__
 from fairlead.model.errors import FairleadError
 
 VERBS: Mapping[str, tuple[str, str]] = {
-    "agent": ("fairlead.agent.command:agent", "Keep this edge true to the cluster (a service)."),
+    "agent": ("fairlead.agent.command:agent_command", "Keep this edge true to the cluster (a service)."),
     "plan": ("fairlead.cli.plan:plan", "Show what manifests would become, offline."),
-    "status": ("fairlead.cli.status:status", "Show what this edge carries now."),
+    "status": ("fairlead.cli.status:status_command", "Show what this edge carries now."),
     "version": ("fairlead.cli.main:version", "Print the version."),
 }
 """Verb -> (module:attribute, short help)."""
@@ -64,3 +64,7 @@ def main() -> None:
     except FairleadError as error:
         click.echo(f"fairlead: {error}", err=True)
         raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
