@@ -79,15 +79,13 @@ def svc(
         note: The pool note; by default there is one ("p") where addresses are held.
     """
     namespace, _, short = name.rpartition("/")
-    all_annotations = dict(annotations or {})
-    for key, value in (
-        ("metallb.io/allow-shared-ip", share),
-        ("metallb.io/loadBalancerIPs", want),
-        ("metallb.io/address-pool", want_pool),
-        (POOL_NOTE, note if note is not None else ("p" if holds else "")),
-    ):
-        if value:
-            all_annotations[key] = value
+    given = {
+        "metallb.io/allow-shared-ip": share,
+        "metallb.io/loadBalancerIPs": want,
+        "metallb.io/address-pool": want_pool,
+        POOL_NOTE: note if note is not None else ("p" if holds else ""),
+    }
+    all_annotations = {**(annotations or {}), **{k: v for k, v in given.items() if v}}
     return Service(
         key=ObjectKey(namespace or "default", short),
         uid=name,

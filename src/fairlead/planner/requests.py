@@ -174,8 +174,9 @@ def _ordered(families: tuple[Family, ...], service: Service) -> tuple[Family, ..
 def _likely_family(service: Service, pools: PoolIndex) -> Family:
     if service.ip_families:
         return service.ip_families[0]
-    if service.ingress:
-        return family_of(service.ingress[0][0])
+    for address, _ in service.ingress:
+        if pools.has_family(family_of(address)):
+            return family_of(address)
     try:
         requested = requested_addresses(service)
     except RequestError:

@@ -145,8 +145,8 @@ EVENTS = {
         svc("x", holds="192.0.2.1"),
         [
             (
-                'ClearAssignment: current IP for "default/x" not allowed by config, will attempt for new '
-                'IP assignment: ["192.0.2.1"] is not allowed in config'
+                'ClearAssignment: current IP for "default/x" not allowed by config, will attempt '
+                'for new IP assignment: ["192.0.2.1"] is not allowed in config'
             ),
             'IPAllocated: Assigned IP ["10.0.0.1"]',
         ],
