@@ -34,13 +34,22 @@ def make_plan(snapshot: Snapshot, inventory: Inventory) -> Plan:
             edge.name: edge_plan(edge, servers, vips, inventory)
             for edge in sorted(inventory.edges, key=lambda edge: edge.name)
         },
-        errors=(*snapshot.errors, *(_placed(error, snapshot) for error in pool_errors)),
+        errors=tuple(
+            sorted(
+                (*snapshot.errors, *(_placed(error, snapshot) for error in pool_errors)),
+                key=_error_order,
+            )
+        ),
     )
 
 
 def _placed(error: ObjectError, snapshot: Snapshot) -> ObjectError:
     file, document = snapshot.pool_places.get(ObjectKey(error.namespace, error.name), ("", 0))
     return msgspec.structs.replace(error, file=file, document=document)
+
+
+def _error_order(error: ObjectError) -> tuple[str, int, str, str, str, str]:
+    return (error.file, error.document, error.kind, error.namespace, error.name, error.field)
 
 
 def _shape_all(
