@@ -275,7 +275,9 @@ def test_grace_ends_a_pod_whose_connection_stays(app) -> None:
 
 
 def test_restarted_kubelet_keeps_its_pods_without_a_flap(app) -> None:
-    name = app(replicas=3, probe={"tcpSocket": {"port": 8080}, "periodSeconds": 1})
+    # The delay is what a kubelet that begins anew would make its pods wait.
+    timing = {"initialDelaySeconds": 3, "periodSeconds": 1}
+    name = app(replicas=3, probe={"tcpSocket": {"port": 8080}, **timing})
     wait_for("three ready pods", lambda: len(ready(name)) == 3)
     before = {pod: body["status"]["podIP"] for pod, body in pods(name).items()}
     workers = {r.name: r.pid for r in process.list_all(CFG) if "-pod-" in r.name and r.alive()}
