@@ -142,6 +142,8 @@ class KernelTable:
 
     def due(self) -> list[ServiceKey]:
         """Virtual servers whose second try is due."""
+        if not self._retries:
+            return []
         now = self._clock()
         return [key for key, retry in self._retries.items() if retry.due <= now]
 

@@ -17,14 +17,11 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from fairlead.adapters.kube_watch import Changed, Failed, Listed, Removed
-from fairlead.adapters.systemd import Notifier
-from fairlead.agent.announcer import Held, Wanted
-from fairlead.agent.kernel import KernelCounts, KernelTable
+from fairlead.agent.kernel import KernelCounts
 from fairlead.agent.messages import (
     AnnouncementDone,
     DumpState,
@@ -34,8 +31,7 @@ from fairlead.agent.messages import (
     Stop,
     WriteConflict,
 )
-from fairlead.agent.owned import OwnedAddresses
-from fairlead.agent.planning import EdgePlanning
+from fairlead.agent.ports import Ports
 from fairlead.model.errors import FairleadError
 from fairlead.model.ipvs import ServiceKey
 from fairlead.model.names import ObjectKey
@@ -47,22 +43,6 @@ _BATCH = 1000
 _TICK = 1.0
 _SWEEP_SECONDS = 0.002  # share of one turn that a resync may take while events wait
 _RETRY_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What the loop acts through, all of it replaceable in a test."""
-
-    kernel: KernelTable
-    planning: EdgePlanning
-    owned: OwnedAddresses
-    announce: Callable[[Wanted], None]
-    decide: Callable[["Loop"], None]
-    conflict: Callable[[ObjectKey], None]
-    held: Callable[["Loop", Held], None]
-    latency: Callable[[float], None]
-    report: Callable[["Loop"], None]
-    notifier: Notifier
 
 
 class Loop:
@@ -92,6 +72,7 @@ class Loop:
         self._next_resync = 0.0
         self._next_full = 0.0
         self._last_beat = 0.0
+        self._last_report = 0.0
         self._running = True
         self.state = LoopState(missing=set(kinds))
 
@@ -119,18 +100,19 @@ class Loop:
     def turn(self, patience: float) -> None:
         """Wait for messages at most `patience` seconds, then make true what they changed."""
         events = self._take(patience)
-        self._beat()
+        now = self._clock()
+        self._beat(now)
         if not self._running:
             return
-        if self.state.missing:
+        if not self.state.missing:
+            if self.state.synced:
+                self._follow(events)
+                self._go_on_sweeping(now)
+            elif now >= self._next_full:
+                self._first_sync(now)
+        if now - self._last_report >= _TICK:
+            self._last_report = now
             self._ports.report(self)
-            return
-        if not self.state.synced:
-            self._first_sync()
-        else:
-            self._follow(events)
-            self._go_on_sweeping()
-        self._ports.report(self)
 
     def _patience(self) -> float:
         if self._sweep:
@@ -142,9 +124,8 @@ class Loop:
         beat = self._ports.notifier.watchdog_interval
         return max(0.0, min(_TICK, until - now, beat if beat is not None else _TICK))
 
-    def _beat(self) -> None:
+    def _beat(self, now: float) -> None:
         """Feed the watchdog: only a loop that turns deserves it."""
-        now = self._clock()
         if now - self._last_beat >= min(_TICK, self._ports.notifier.watchdog_interval or _TICK):
             self._last_beat = now
             self._ports.notifier.keep_alive()
@@ -223,12 +204,9 @@ class Loop:
 
     # -- making it true ---------------------------------------------------------------------
 
-    def _first_sync(self) -> None:
+    def _first_sync(self, started: float) -> None:
         """All lists are there: adopt what the kernel holds, changing only what differs."""
-        if self._clock() < self._next_full:
-            return
         ports = self._ports
-        started = self._clock()
         try:
             delta = ports.planning.take_delta()
             for server in delta.changed.values():
@@ -328,9 +306,8 @@ class Loop:
 
     # -- resync -----------------------------------------------------------------------------
 
-    def _go_on_sweeping(self) -> None:
+    def _go_on_sweeping(self, now: float) -> None:
         """Compare some more virtual servers with the kernel, until events are waiting again."""
-        now = self._clock()
         if not self._sweep:
             if now < self._next_resync:
                 return

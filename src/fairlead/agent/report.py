@@ -21,7 +21,6 @@ from fairlead.model.names import IPAddress
 from fairlead.model.plan import ObjectError, VirtualServer
 from fairlead.model.pool import Pool
 
-_MIN_SECONDS = 1.0
 _MAX_SECONDS = 10.0
 _MOST_ERRORS = 200  # of errors listed one by one
 
@@ -41,17 +40,15 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reporter:
-    """Writes status.json, at the most once a second and at the least every ten."""
+    """Writes status.json when something changed, and at the least every ten seconds."""
 
     def __init__(self, path: Path, sources: Sources) -> None:
         self._path, self._sources = path, sources
         self._started, self._last, self._shown = time.time(), 0.0, b""
 
     def __call__(self, loop: Loop) -> None:
-        """Write it if it is time to and something changed."""
+        """Write it if something changed; called about once a second."""
         now = time.monotonic()
-        if now - self._last < _MIN_SECONDS:
-            return
         overdue = now - self._last >= _MAX_SECONDS
         document = self.document(loop)
         shown = msgspec.json.encode(msgspec.structs.replace(document, written=0.0))

@@ -25,7 +25,7 @@ from fairlead.agent.config import AgentConfig, AgentConfigError
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.elector import Elector
 from fairlead.agent.kernel import KernelTable
-from fairlead.agent.loop import Loop, Ports
+from fairlead.agent.loop import Loop
 from fairlead.agent.messages import (
     AnnouncementDone,
     DumpState,
@@ -38,6 +38,7 @@ from fairlead.agent.metrics import Metrics
 from fairlead.agent.notices import AssignmentNotices
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
+from fairlead.agent.ports import Ports
 from fairlead.agent.publisher import Publisher
 from fairlead.agent.report import Reporter, Sources, readings
 from fairlead.model.errors import InventoryError

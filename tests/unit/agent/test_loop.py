@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from fairlead.adapters.ipvs import FakeIpvsTable
+from fairlead.adapters.ipvs import ChangeResult, FakeIpvsTable
 from fairlead.adapters.kube_watch import Changed, Failed, Listed, Removed
 from fairlead.adapters.systemd import Notifier
 from fairlead.agent.announcer import Held, Wanted
 from fairlead.agent.kernel import KernelTable
-from fairlead.agent.loop import Loop, Ports
-from fairlead.agent.messages import AnnouncementDone, LeadershipChanged
+from fairlead.agent.loop import Loop
+from fairlead.agent.messages import AnnouncementDone, HeldChanged, LeadershipChanged
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
+from fairlead.agent.ports import Ports
 from fairlead.diff.changes import AddService, DelService, SetDest
 from fairlead.diff.ipvs import desired_from
 from fairlead.model.errors import FairleadError
@@ -86,6 +87,7 @@ class Edge:
         self.queue: SimpleQueue[Any] = SimpleQueue()
         self.now = 1000.0
         self.log: list[Any] = []
+        self.weights_when_announced: list[dict[str, int]] = []
         self.latencies: list[float] = []
         self.decisions: list[Any] = []
         self.broken: FairleadError | None = None
@@ -115,6 +117,7 @@ class Edge:
         yield
 
     def announce(self, wanted: Wanted) -> None:
+        self.weights_when_announced.append(self.weights())
         self.log.append(wanted)
 
     def decide(self, loop: Loop) -> None:
@@ -174,27 +177,9 @@ def test_nothing_is_written_before_every_kind_was_listed() -> None:
 
 def test_way_up_is_ipvs_then_announcement() -> None:
     edge = Edge()
-    seen: list[bool] = []
-    edge.announce = lambda _wanted: seen.append(bool(edge.weights()))  # type: ignore[method-assign]
-    edge = _with_announce(edge, seen)
     edge.list_all()
-    assert seen == [True]
-    assert edge.weights() == {"192.0.2.101": 2, "192.0.2.102": 1}
-
-
-def _with_announce(edge: Edge, seen: list[bool]) -> Edge:
-    fresh = Edge()
-
-    def announce(wanted: Wanted) -> None:
-        seen.append(bool(fresh.weights()))
-        fresh.log.append(wanted)
-
-    fresh.loop._ports = _replace(fresh.loop._ports, announce=announce)
-    return fresh
-
-
-def _replace(ports: Ports, **fields: Any) -> Ports:
-    return Ports(**(vars(ports) | fields))
+    assert edge.weights_when_announced == [{"192.0.2.101": 2, "192.0.2.102": 1}]
+    assert edge.log[0].vrrp[0].addresses == (VIP,)
 
 
 def test_way_down_waits_for_the_announcer() -> None:
@@ -303,8 +288,6 @@ def test_refused_virtual_server_is_tried_again_and_others_go_on() -> None:
 
 
 def _refused(change: Any) -> Any:
-    from fairlead.adapters.ipvs import ChangeResult
-
     return ChangeResult(change, 22, "no")
 
 
@@ -384,8 +367,6 @@ def test_address_is_served_only_once_it_stands_in_status(leading: bool) -> None:
 
 
 def test_held_addresses_are_remembered() -> None:
-    from fairlead.agent.messages import HeldChanged
-
     edge = Edge()
     held = Held(frozenset({VIP}))
     edge.turn(HeldChanged(held))
