@@ -126,34 +126,32 @@ class Authority:
         if pair.exists():
             return pair
         key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._sign(key.public_key(), _name(common_name, groups), hosts)
+        write_private(pair.key, private_key_pem(key))
+        write_private(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+        return pair
+
+    def _sign(
+        self, key: ec.EllipticCurvePublicKey, subject: x509.Name, hosts: tuple[str, ...]
+    ) -> x509.Certificate:
         now = dt.datetime.now(dt.UTC)
         purpose = ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH
+        # Python's strict verification (3.13) refuses a chain without the authority's identifier.
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
             x509.CertificateBuilder(
-                self._certificate.subject,
-                _name(common_name, groups),
-                key.public_key(),
-                x509.random_serial_number(),
+                self._certificate.subject, subject, key, x509.random_serial_number()
             )
             .not_valid_before(now - CLOCK_SKEW)
             .not_valid_after(now + LIFETIME)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-            .add_extension(
-                # Python's strict verification (3.13) refuses a chain without it.
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
-                critical=False,
-            )
+            .add_extension(identifier, critical=False)
         )
         if hosts:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([_alternative_name(host) for host in hosts]),
-                critical=False,
-            )
-        certificate = builder.sign(self._key, hashes.SHA256())
-        write_private(pair.key, private_key_pem(key))
-        write_private(pair.certificate, certificate.public_bytes(serialization.Encoding.PEM))
-        return pair
+            names = x509.SubjectAlternativeName([_alternative_name(host) for host in hosts])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
 
     def signing_key(self, file_name: str) -> KeyPair:
         """A bare key for ServiceAccount tokens: public part in ``certificate``."""
