@@ -22,13 +22,13 @@ class DaemonWatch:
     def alive(self) -> bool:
         """Whether the daemon runs now; notices a new one and watches that."""
         pid = self._read()
-        if pid != self._pid or self._fd is None:
+        if pid != self._pid:
             self.close()
-            if pid:
-                with suppress(OSError):  # it died between reading and opening
-                    self._fd = os.pidfd_open(pid)
-                    self._pid = pid
-        return self._fd is not None and self._read() == self._pid
+        if pid and self._fd is None:
+            with suppress(OSError):  # it died between reading and opening
+                self._fd = os.pidfd_open(pid)
+                self._pid = pid
+        return self._fd is not None
 
     def close(self) -> None:
         """Stop watching."""

@@ -22,7 +22,7 @@ from typing import Protocol
 from fairlead.adapters.address_events import AddressEvents
 from fairlead.adapters.keepalived import apply_vrrp
 from fairlead.adapters.kube_watch import Backoff
-from fairlead.adapters.links import LinkPort, reconcile_addresses
+from fairlead.adapters.links import Links, reconcile_addresses
 from fairlead.adapters.nft import reconcile_masquerade
 from fairlead.adapters.process import DaemonWatch
 from fairlead.agent.edgelock import SharedEdgeLock
@@ -104,11 +104,14 @@ class Steps(Protocol):
     def clean(self, interface: str, addresses: Iterable[IPAddress]) -> None:
         """Take addresses off the LAN interface."""
 
+    def close(self) -> None:
+        """Let go of sockets."""
+
 
 class EdgeSteps:
     """The real effects."""
 
-    def __init__(self, links: LinkPort, *, link: str, vrrp_conf: Path, keepalived_pid: Path,
+    def __init__(self, links: Links, *, link: str, vrrp_conf: Path, keepalived_pid: Path,
                  loaded_mark: Path) -> None:  # fmt: skip
         self._links, self._link = links, link
         self._conf, self._pid, self._mark = vrrp_conf, keepalived_pid, loaded_mark
@@ -137,6 +140,10 @@ class EdgeSteps:
     def clean(self, interface: str, addresses: Iterable[IPAddress]) -> None:
         """Take addresses off the LAN interface."""
         self._links.apply([DelAddress(address) for address in addresses], interface)
+
+    def close(self) -> None:
+        """Let go of sockets."""
+        self._links.close()
 
 
 class Announcer:
@@ -183,16 +190,26 @@ class Announcer:
     def _run(self) -> None:
         events = AddressEvents()
         steps = self._open_steps()
-        while not self._stopped:
-            self._wait(events)
-            try:
-                if self.state.passes == 0:
-                    self._guard(steps)  # what stands here at the start is no news
-                self._pass(steps)
-                self._guard(steps)
-            except (FairleadError, OSError) as error:
-                self._failed(error)
-        events.close()
+        try:
+            while not self._stopped:
+                self._wait(events)
+                self._turn(steps)
+        finally:
+            steps.close()
+            events.close()
+
+    def _turn(self, steps: Steps) -> None:
+        try:
+            if self.state.passes == 0:
+                self._guard(steps)  # what stands here at the start is no news
+            self._pass(steps)
+            self._guard(steps)
+        except (FairleadError, OSError) as error:
+            self._failed(error)
+        except Exception as error:  # whatever a tool or library raised: announcing must go on
+            if str(error) != self.state.error:
+                log.exception("announcements failed in an unforeseen way")
+            self._failed(error)
 
     def _wait(self, events: AddressEvents) -> None:
         """Sleep until something may have to be done, a second at the most."""

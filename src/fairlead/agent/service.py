@@ -4,6 +4,7 @@
 import logging
 import signal
 import sys
+import threading
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
@@ -41,7 +42,7 @@ from fairlead.agent.planning import EdgePlanning
 from fairlead.agent.ports import Ports
 from fairlead.agent.publisher import Publisher
 from fairlead.agent.report import Reporter, Sources, readings
-from fairlead.model.errors import InventoryError
+from fairlead.model.errors import FairleadError, InventoryError
 from fairlead.model.inventory import Edge, Inventory, ServiceSync
 from fairlead.model.names import ObjectKey
 from fairlead.snapshot.inventory import inventory_from_dict
@@ -64,6 +65,7 @@ class Agent:
         self._live = self._inventory.service_sync is ServiceSync.LIVE
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._notifier = Notifier()
+        self._died: str | None = None
         self._api = KubeApi(config.kubeconfig)
         self._lock = SharedEdgeLock(config.runtime_dir / "edge.lock")
         self._metrics = Metrics()
@@ -177,6 +179,9 @@ class Agent:
             extra={"fields": {"version": __version__, "edge": self._edge.name,
                               "service_sync": self._inventory.service_sync.value}},
         )  # fmt: skip
+        # A thread that died of a defect must not be missed quietly: the whole agent ends, leaving
+        # everything in place, and systemd starts it anew.
+        threading.excepthook = self._on_thread_death
         self._feed.start()
         if self._live:
             self._elector.start()
@@ -188,6 +193,8 @@ class Agent:
         self._notifier.ready()
         self._loop.run()
         self._stop()
+        if self._died is not None:
+            raise FairleadError(f"thread {self._died} died of a defect")
 
     def _stop(self) -> None:
         self._notifier.stopping()
@@ -197,6 +204,13 @@ class Agent:
             self._publisher.stop()
             self._announcer.stop()
             self._elector.stop()
+
+    def _on_thread_death(self, args: threading.ExceptHookArgs) -> None:
+        name = args.thread.name if args.thread else "?"
+        error = args.exc_value
+        log.critical("thread %s died", name, exc_info=error or False)
+        self._died = name
+        self._queue.put(Stop())
 
     # SimpleQueue.put is reentrant, so a signal handler may use it.
 

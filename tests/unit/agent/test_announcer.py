@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The announcer's thread with recorded effects; keepalived is a real process that is killed."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairlead.adapters.process import DaemonWatch
+from fairlead.agent.announcer import Announcer, Held, Wanted
+from fairlead.model.errors import ApplyError
+from fairlead.model.plan import VrrpInstance
+from unit.agent.scripted_api import eventually
+
+VIP, OTHER, STABLE, OWN = (ip_address(f"192.0.2.{n}") for n in (10, 11, 9, 201))
+NAME = "sleep"
+
+
+class Steps:
+    """Records what is done, in order; the LAN interface is a set."""
+
+    def __init__(self, *lan: Any) -> None:
+        self.done: list[tuple[str, Any]] = []
+        self.lan, self.link = set(lan), set[Any]()
+        self.fail: Exception | None = None
+        self.gate: threading.Event | None = None
+
+    def masquerade(self, targets: Iterable[Any]) -> bool:
+        self.done.append(("masquerade", frozenset(targets)))
+        return False
+
+    def addresses(self, wanted: frozenset[Any], owned: Any) -> bool:
+        del owned
+        self.done.append(("addresses", wanted))
+        changed, self.link = self.link != wanted, set(wanted)
+        return changed
+
+    def vrrp(self, instances: tuple[Any, ...]) -> bool:
+        if self.gate:
+            self.gate.wait(5)
+        if self.fail:
+            raise self.fail
+        self.done.append(("vrrp", instances))
+        return True
+
+    def held(self, interface: str) -> Held:
+        return Held(frozenset(self.lan) if interface else frozenset(), frozenset(self.link))
+
+    def clean(self, interface: str, addresses: Iterable[Any]) -> None:
+        del interface
+        addresses = list(addresses)
+        self.done.append(("clean", addresses))
+        self.lan -= set(addresses)
+
+    def close(self) -> None:
+        self.done.append(("closed", None))
+
+
+class Rig:
+    def __init__(self, steps: Steps, pid_file: Path) -> None:
+        self.steps, self.generations, self.held = steps, list[int](), list[Held]()
+        self.announcer = Announcer(
+            lambda: steps,
+            self.lock,  # type: ignore[arg-type] # only entered
+            DaemonWatch(pid_file, NAME),
+            done=self.generations.append,
+            held=self.held.append,
+        )
+        self.announcer._backoff.first = 0.01
+        self.announcer.start()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        yield
+
+    def passes(self) -> int:
+        return sum(1 for what, _ in self.steps.done if what == "vrrp")
+
+
+@pytest.fixture
+def keepalived(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([NAME, "60"])
+    (tmp_path / "pid").write_text(f"{process.pid}\n")
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, keepalived: subprocess.Popen[bytes]) -> Iterator[Rig]:
+    assert keepalived.poll() is None
+    rig = Rig(Steps(OWN, VIP, STABLE), tmp_path / "pid")
+    yield rig
+    rig.announcer.stop()
+
+
+def instance(*vips: Any) -> VrrpInstance:
+    return VrrpInstance(
+        instance="fairlead",
+        interface="eth0",
+        vrid=51,
+        priority=200,
+        advert_interval=0.1,
+        preempt=False,
+        source=OWN,
+        peers=(),
+        advertised_address="192.0.2.9/24",
+        addresses=vips,
+    )
+
+
+def wanted(generation: int, *vips: Any, **fields: Any) -> Wanted:
+    base = Wanted(
+        generation=generation,
+        vrrp=(instance(*vips),),
+        vrrp_used=True,
+        bgp=frozenset(vips),
+        owned=lambda address: address in (VIP, OTHER),
+        interface="eth0",
+        advertised=(STABLE,),
+    )
+    return replace(base, **fields)
+
+
+def test_way_up_nat_addresses_vrrp(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: rig.generations == [1])
+    assert [what for what, _ in rig.steps.done] == ["masquerade", "addresses", "vrrp"]
+
+
+def test_same_state_again_reloads_nothing(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: rig.generations == [1])
+    rig.announcer.want(wanted(2, VIP))
+    eventually(lambda: rig.generations == [1, 2])
+    assert rig.passes() == 1
+
+
+def test_burst_is_one_more_pass(rig: Rig) -> None:
+    rig.steps.gate = threading.Event()
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: ("addresses", frozenset({VIP})) in rig.steps.done)
+    for generation in range(2, 50):
+        vips = (VIP,) if generation % 2 else (VIP, OTHER)
+        rig.announcer.want(wanted(generation, *vips))
+    rig.announcer.want(wanted(50, OTHER))
+    rig.steps.gate.set()
+    eventually(lambda: rig.generations[-1:] == [50])
+    assert rig.passes() == 2
+    assert rig.steps.done[-1] == ("vrrp", (instance(OTHER),))
+
+
+def test_failure_releases_who_waits_and_is_tried_again(rig: Rig) -> None:
+    rig.steps.fail = ApplyError("keepalived refused")
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: rig.generations == [1])
+    assert rig.announcer.state.error == "keepalived refused"
+    rig.steps.fail = None
+    eventually(lambda: rig.passes() == 1)
+    eventually(lambda: rig.announcer.state.error == "")
+
+
+def test_what_stands_at_the_start_is_told_before_anything_is_changed(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, VIP, OTHER))
+    eventually(lambda: rig.generations == [1])
+    eventually(lambda: len(rig.held) == 2)
+    assert rig.held[0] == Held(frozenset({OWN, VIP, STABLE}), frozenset())
+    assert rig.held[1].bgp == {VIP, OTHER}
+
+
+def test_killed_keepalived_leaves_no_vip_behind(
+    rig: Rig, keepalived: subprocess.Popen[bytes]
+) -> None:
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: rig.announcer.state.keepalived)
+    keepalived.send_signal(signal.SIGKILL)
+    eventually(lambda: rig.steps.lan == {OWN}, 2.0)
+    assert rig.announcer.state.cleanups == 1
+    assert rig.held[-1].lan == {OWN}
+
+
+def test_running_keepalived_is_left_alone(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: rig.announcer.state.keepalived)
+    eventually(lambda: rig.generations == [1])
+    assert rig.steps.lan == {OWN, VIP, STABLE}
+
+
+def test_without_vrrp_nobody_looks_for_keepalived(
+    rig: Rig, keepalived: subprocess.Popen[bytes]
+) -> None:
+    keepalived.kill()
+    rig.announcer.want(wanted(1, VIP, vrrp_used=False))
+    eventually(lambda: rig.generations == [1])
+    assert rig.announcer.state.keepalived is None
+    assert rig.passes() == 0
+
+
+def test_stale_pid_file_names_nobody(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    watch = DaemonWatch(pid_file, "keepalived")
+    assert not watch.alive()
+    pid_file.write_text(f"{os.getpid()}\n")  # alive, but somebody else's pid by now
+    assert not watch.alive()
+    pid_file.write_text("4194305\n")
+    assert not watch.alive()
+    pid_file.write_text("gibberish")
+    assert not watch.alive()
+
+
+def test_pidfd_tells_of_the_death(keepalived: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    watch = DaemonWatch(tmp_path / "pid", NAME)
+    assert watch.alive()
+    assert watch.fileno() is not None
+    keepalived.kill()  # a zombie until its parent looks: dead all the same
+    eventually(lambda: not watch.alive())
+    assert watch.fileno() is None
+
+
+def test_addresses_that_come_wake_the_announcer() -> None:
+    """Real rtnetlink, in a network namespace of this test's own thread."""
+    seen: list[bool] = []
+    thread = threading.Thread(target=lambda: seen.append(_wakes()))
+    thread.start()
+    thread.join()
+    assert seen == [True]
+
+
+def _wakes() -> bool:
+    from fairlead.adapters.address_events import AddressEvents  # noqa: PLC0415
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x40000000) != 0:
+        raise OSError(ctypes.get_errno(), "unshare(CLONE_NEWNET)")
+    events = AddressEvents()
+    quiet = events.drain()
+    path = f"/proc/{os.getpid()}/task/{threading.get_native_id()}/ns/net"
+    argv = ["nsenter", f"--net={path}", "ip", "addr", "add", "192.0.2.10/32", "dev", "lo"]
+    subprocess.run(argv, check=True)
+    woken = eventually(events.drain)
+    events.close()
+    return bool(woken and not quiet)
