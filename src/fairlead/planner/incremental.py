@@ -8,7 +8,6 @@ decision is written there first and comes back by watch, so that every edge sees
 Incremental equals full: a property test compares every state with `make_plan`.
 """
 
-from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -16,7 +15,7 @@ import msgspec
 
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.kube import EndpointSlice, Namespace, Node, Service
-from fairlead.model.names import IPAddress, ObjectKey, Protocol
+from fairlead.model.names import IPAddress, ObjectKey, Protocol, TrafficPolicy
 from fairlead.model.plan import (
     BgpAnnouncement,
     EdgePlan,
@@ -32,14 +31,14 @@ from fairlead.planner.case import age
 from fairlead.planner.edges import (
     bgp_announcements,
     edge_plan,
-    vip_addresses,
     vrrp_instances,
 )
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pools import namespace_labels, usable_pools
 from fairlead.planner.requests import is_ours
-from fairlead.planner.shape import address_order, shape_service
+from fairlead.planner.shape import shape_service
 from fairlead.planner.slices import SliceView
+from fairlead.planner.vips import VipTable
 
 PlannerObject = Service | EndpointSlice | Node | Namespace | Pool
 KIND_OF: Mapping[type[Any], str] = {
@@ -91,20 +90,17 @@ class PlannerState:
         self._node_objects: dict[str, Node] = {}
         self._namespaces: dict[str, Namespace] = {}
         self._cluster_pools: dict[ObjectKey, Pool] = {}
-        self._nodes: NodeIndex | None = NodeIndex(())
+        self._nodes = NodeIndex(())
+        self._changed_nodes: set[str] = set()
         self._pool_errors: tuple[ObjectError, ...] = ()
         self._allocator = Allocator(inventory)
         self._untold: dict[ObjectKey, ServicePlan] = {}
-        self._carried: dict[ObjectKey, tuple[IPAddress, ...]] = {}
-        self._users: dict[IPAddress, set[ObjectKey]] = {}
+        self._vips = VipTable()
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
-        self._answering: dict[ObjectKey, frozenset[IPAddress]] = {}
-        self._ready: dict[IPAddress, bool] = {}
-        self._order: list[tuple[tuple[int, int], IPAddress]] = []
         self._dirty: set[ObjectKey] = set()
-        self._touched_vips: set[IPAddress] = set()
         self._pending: dict[str, _Pending] = {}
-        self._new_pools()
+        self._pools_dirty = True
+        self._settle_pools()
 
     @property
     def pool_errors(self) -> tuple[ObjectError, ...]:
@@ -123,9 +119,7 @@ class PlannerState:
         elif isinstance(value, Service):
             self._put_service(value)
         elif isinstance(value, Node):
-            if self._node_objects.get(value.name) != value:
-                self._node_objects[value.name] = value
-                self._new_nodes()
+            self._put_node(value)
         elif isinstance(value, Namespace):
             if self._namespaces.get(value.name) != value:
                 self._namespaces[value.name] = value
@@ -145,7 +139,7 @@ class PlannerState:
                 self._drop_slice(key)
             case "Node":
                 if self._node_objects.pop(key.name, None) is not None:
-                    self._new_nodes()
+                    self._changed_nodes.add(key.name)
             case "Namespace":
                 if self._namespaces.pop(key.name, None) is not None:
                     self._new_pools()
@@ -180,20 +174,15 @@ class PlannerState:
 
     def take_decisions(self) -> tuple[ServicePlan, ...]:
         """Decisions that differ from the last ones taken and call for a write or an Event."""
-        self._settle_pools()
-        for plan in self._allocator.run():
-            self._untold[plan.key] = plan
+        self._decide()
+        decided = self._allocator.decisions()
         taken = tuple(
-            self._untold[key]
-            for key in sorted(self._untold)
-            if self._untold[key].changed or self._untold[key].events
+            plan
+            for key, plan in sorted(self._untold.items())
+            if decided.get(key) is plan and (plan.changed or plan.events)
         )
         self._untold.clear()
         return taken
-
-    def decision(self, key: ObjectKey) -> ServicePlan | None:
-        """The last decision about one Service, None where there is nothing to say."""
-        return self._allocator.decision(key)
 
     def retell(self) -> None:
         """Let `take_decisions` return everything that needs a write, as after a lost Lease."""
@@ -201,11 +190,19 @@ class PlannerState:
 
     def decisions(self) -> tuple[ServicePlan, ...]:
         """The allocator's decisions about all Services, sorted."""
+        self._decide()
+        decided = self._allocator.decisions()
+        return tuple(decided[key] for key in sorted(decided))
+
+    def decision(self, key: ObjectKey) -> ServicePlan | None:
+        """The decision about one Service; None where it is not ours and holds nothing."""
+        self._decide()
+        return self._allocator.decisions().get(key)
+
+    def _decide(self) -> None:
         self._settle_pools()
         for plan in self._allocator.run():
             self._untold[plan.key] = plan
-        decided = self._allocator.decisions()
-        return tuple(decided[key] for key in sorted(decided))
 
     def take_edge_delta(self, edge_name: str) -> EdgeDelta:
         """What changed for an edge since it last asked; all of it the first time."""
@@ -219,7 +216,7 @@ class PlannerState:
         if not pending.vips:
             return EdgeDelta(virtual_servers=changed)
         pending.vips = False
-        vips = self._vips()
+        vips = self._vips.addresses(self.inventory)
         vrrp = vrrp_instances(edge, vips, self.inventory)
         bgp = bgp_announcements(edge, vips, self.inventory)
         delta = EdgeDelta(
@@ -234,15 +231,22 @@ class PlannerState:
     def edge_plan(self, edge_name: str) -> EdgePlan:
         """An edge's whole slice of the plan."""
         self._settle()
+        vips = self._vips.addresses(self.inventory)
         servers = [server for shaped in self._shaped.values() for server in shaped]
-        return edge_plan(self._edges[edge_name], servers, self._vips(), self.inventory)
-
-    def _vips(self) -> tuple[VipAddress, ...]:
-        ready = {address: self._ready[address] for _, address in self._order}
-        return vip_addresses(ready, self.inventory)
+        return edge_plan(self._edges[edge_name], servers, vips, self.inventory)
 
     def _is_pool(self, pool: Pool) -> bool:
         return pool.namespace == self.inventory.pool_namespace
+
+    def _put_node(self, node: Node) -> None:
+        before = self._node_objects.get(node.name)
+        if before == node:
+            return
+        if before is not None and before.addresses == node.addresses:
+            # The same objects, because `_sends_to` tells addresses by identity.
+            node = msgspec.structs.replace(node, addresses=before.addresses)
+        self._node_objects[node.name] = node
+        self._changed_nodes.add(node.name)
 
     def _put_service(self, service: Service) -> None:
         before = self._services.get(service.key)
@@ -272,9 +276,34 @@ class PlannerState:
             del self._by_service[service]
         self._dirty.add(service)
 
-    def _new_nodes(self) -> None:
-        self._nodes = None
-        self._dirty |= self._carried.keys()
+    def _settle_nodes(self) -> None:
+        """Arrange the nodes anew and mark the Services for which that matters."""
+        if not self._changed_nodes:
+            return
+        before, self._nodes = self._nodes, NodeIndex(self._node_objects.values())
+        local: set[str] = set()
+        left: list[IPAddress] = []
+        came = False
+        for name in self._changed_nodes:
+            (old_local, old), (new_local, new) = before.reach(name), self._nodes.reach(name)
+            if old_local != new_local:
+                local.add(name)
+            left += [address for address in old if address not in new]
+            came = came or any(address not in old for address in new)
+        self._changed_nodes.clear()
+        if not (local or left or came):
+            return
+        for key in self._vips.carriers():
+            if self._services[key].policy is TrafficPolicy.LOCAL:
+                touched = any(
+                    name in view.nodes
+                    for view in self._by_service.get(key, {}).values()
+                    for name in local
+                )
+            else:
+                touched = came or _sends_to(self._shaped.get(key, ()), left)
+            if touched:
+                self._dirty.add(key)
 
     def _new_pools(self) -> None:
         self._pools_dirty = True
@@ -294,67 +323,48 @@ class PlannerState:
     def _settle(self) -> None:
         """Shape what is dirty, and only that."""
         self._settle_pools()
+        self._settle_nodes()
         if not self._dirty:
             return
-        if self._nodes is None:
-            self._nodes = NodeIndex(self._node_objects.values())
         for key in list(self._dirty):
             self._recarry(key)
         for key in self._dirty:
-            self._reshape(key, self._nodes)
+            self._reshape(key)
         self._dirty.clear()
-        self._gate()
+        if self._vips.gate():
+            for pending in self._pending.values():
+                pending.vips = True
 
     def _recarry(self, key: ObjectKey) -> None:
         """Find the addresses that a Service brings; those who share them are shaped anew."""
         service = self._services.get(key)
         carried: tuple[IPAddress, ...] = ()
         if service is not None and service.ingress and is_ours(service, self.inventory):
-            pools = self._allocator.pools
-            carried = tuple(
-                dict.fromkeys(a for a, _ in service.ingress if pools.owner(a) is not None)
-            )
-        before = self._carried.get(key, ())
-        for address in before:
-            if address not in carried:
-                self._users[address].discard(key)
-                self._touched_vips.add(address)
-        for address in carried:
-            self._users.setdefault(address, set()).add(key)
-        if carried:
-            self._carried[key] = carried
-        else:
-            self._carried.pop(key, None)
-        for address in {*before, *carried}:
-            users = self._users[address]
-            if len(users) > 1 or address not in carried:
-                self._dirty |= users
+            owner = self._allocator.pools.owner
+            carried = tuple(dict.fromkeys(a for a, _ in service.ingress if owner(a) is not None))
+        self._dirty |= self._vips.carry(key, carried)
 
-    def _reshape(self, key: ObjectKey, nodes: NodeIndex) -> None:
-        carried = self._carried.get(key, ())
+    def _reshape(self, key: ObjectKey) -> None:
+        carried = self._vips.carried(key)
         shaped: tuple[VirtualServer, ...] = ()
         if carried:
             views = self._by_service.get(key, {})
             slices = [views[name] for name in sorted(views)] if len(views) > 1 else views.values()
-            shaped = shape_service(self._services[key], carried, slices, nodes, self.inventory)
-            if any(len(self._users[address]) > 1 for address in carried):
+            shaped = shape_service(
+                self._services[key], carried, slices, self._nodes, self.inventory
+            )
+            if self._vips.is_shared(key):
                 shaped = self._own_ports(key, shaped)
-        before = self._shaped.get(key, ())
+            answering = [s.address for s in shaped if any(real.weight for real in s.real_servers)]
+            self._vips.answer(key, answering)
+        if shaped == self._shaped.get(key, ()):
+            return
         if shaped:
             self._shaped[key] = shaped
         else:
             self._shaped.pop(key, None)
-        answering = frozenset(
-            [s.address for s in shaped if any(real.weight for real in s.real_servers)]
-        )
-        if carried:
-            self._answering[key] = answering
-            self._touched_vips.update(carried)
-        else:
-            self._answering.pop(key, None)
-        if shaped != before:
-            for pending in self._pending.values():
-                pending.services.add(key)
+        for pending in self._pending.values():
+            pending.services.add(key)
 
     def _own_ports(
         self, key: ObjectKey, shaped: tuple[VirtualServer, ...]
@@ -367,33 +377,21 @@ class PlannerState:
         own_age = age(self._services[key])
         taken: set[tuple[IPAddress, Protocol, int]] = set()
         for address in {server.address for server in shaped}:
-            for other in self._users[address]:
+            for other in self._vips.users(address):
                 if other != key and age(self._services[other]) < own_age:
                     ports = self._services[other].ports
                     taken.update((address, port.protocol, port.port) for port in ports)
         return tuple(s for s in shaped if (s.address, s.protocol, s.port) not in taken)
 
-    def _gate(self) -> None:
-        """Set the readiness of touched VIPs: ready where any of their Services can answer."""
-        changed = False
-        for address in self._touched_vips:
-            users = self._users.get(address)
-            row = (address_order(address), address)
-            if not users:
-                self._users.pop(address, None)
-                if self._ready.pop(address, None) is not None:
-                    del self._order[bisect_left(self._order, row)]
-                    changed = True
-                continue
-            ready = any(address in self._answering[key] for key in users)
-            if address not in self._ready:
-                insort(self._order, row)
-            changed = changed or self._ready.get(address) is not ready
-            self._ready[address] = ready
-        self._touched_vips.clear()
-        if changed:
-            for pending in self._pending.values():
-                pending.vips = True
+
+def _sends_to(servers: tuple[VirtualServer, ...], addresses: list[IPAddress]) -> bool:
+    """Whether a real server is one of these very objects: comparing values is ten times slower."""
+    return any(
+        real.address is address
+        for server in servers
+        for real in server.real_servers
+        for address in addresses
+    )
 
 
 def object_key(value: PlannerObject) -> ObjectKey:

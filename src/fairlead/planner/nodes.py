@@ -51,6 +51,7 @@ class NodeIndex:
         self._local: dict[Family, dict[str, IPAddress]] = {family: {} for family in Family}
         self._rank: dict[Family, dict[str, int]] = {}
         self._cluster: dict[Family, tuple[Target, ...]] = {}
+        self._members: dict[Family, dict[str, IPAddress]] = {}
         self._buckets: dict[Family, list[list[tuple[int, Target]]]] = {}
         for family in Family:
             self._index(family, sorted(nodes, key=lambda node: node.name))
@@ -67,11 +68,18 @@ class NodeIndex:
         self._local[family] = {n.name: address for _, n, address in found if admits_local(n)}
         eligible = tuple((node.name, a) for _, node, a in found if admits_cluster(node))
         self._cluster[family] = eligible
+        self._members[family] = dict(eligible)
         buckets: list[list[tuple[int, Target]]] = [[] for _ in range(_BUCKETS)]
         for target in eligible:
             score = crc32(target[0].encode())
             buckets[score % _BUCKETS].append((score, target))
         self._buckets[family] = buckets
+
+    def reach(self, name: str) -> tuple[tuple[IPAddress, ...], tuple[IPAddress, ...]]:
+        """Addresses at which a node may serve: its own endpoints, and any endpoint."""
+        local = [self._local[family].get(name) for family in Family]
+        cluster = [self._members[family].get(name) for family in Family]
+        return tuple(filter(None, local)), tuple(filter(None, cluster))
 
     def local(self, names: Iterable[str], family: Family) -> list[Target]:
         """Those of the named nodes that may serve their own endpoints, by address."""

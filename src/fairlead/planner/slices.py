@@ -23,6 +23,9 @@ class NodeCounts(msgspec.Struct, gc=False):
     draining: dict[str, int]
     idle: dict[str, int]
 
+    def __contains__(self, node: str) -> bool:
+        return node in self.ready or node in self.draining or node in self.idle
+
 
 class PodCounts(msgspec.Struct, gc=False):
     """Endpoints one by one, for forwarding mode `pod`; lists of (address, port)."""
