@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STATE_ROOT = Path("/run/fairlead-lab")
+SHM = Path("/dev/shm")
+"""Memory and disks of the guests: they end with the lab, and nobody waits for a platter."""
 NODE_COUNT = 3
 _NAME = re.compile(r"[a-z][a-z0-9]{0,8}\Z")
 _NUMBERS = {"router": 1, "vrrp": 9, "cp": 10, "client": 200, "root": 254}
@@ -81,6 +83,11 @@ class LabConfig:
     def ssh_key(self) -> Path:
         """Private key that opens the guests as root."""
         return self.state_dir / "ssh" / "id_ed25519"
+
+    @property
+    def disk_dir(self) -> Path:
+        """The guests' disks."""
+        return SHM / f"fairlead-lab-{self.name}"
 
     @property
     def log_dir(self) -> Path:

@@ -15,14 +15,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairlead_lab import image, netns, network, packages, process
-from fairlead_lab.config import LabConfig
+from fairlead_lab.config import SHM, LabConfig
 from fairlead_lab.progress import step
 from fairlead_lab.uml import KERNEL
 from fairlead_lab.waiting import wait_until
 
 MEMORY = "384M"
-SHM = Path("/dev/shm")
 BOOT_TIMEOUT = 180.0
+_MAINBOARD = """
+while "$@"; do
+    case $(tail -n 1 "$0") in *'reboot: Restarting system'*) ;; *) exit 0 ;; esac
+done
+"""
+"""What a machine does when its kernel has ended ($0: the console's log, "$@": the kernel).
+
+User-Mode Linux would reboot by executing itself, but keeps its tap open then, and a tap opens only
+once. With `noreboot` it ends, and its last words say what for.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ def up(cfg: LabConfig) -> None:
         image.ImageError: the image cannot be built.
         process.ProcessError: a guest does not come up.
     """
-    built = image.ensure(cfg)
+    built = _image(cfg)
     network.ensure_lan(cfg)
     packages.serve(cfg, built)
     _install_key(cfg, built)
@@ -58,12 +67,7 @@ def down(cfg: LabConfig) -> None:
     for edge in cfg.edges:
         power_off(cfg, edge)
     process.stop(cfg, packages.PROCESS)
-    shutil.rmtree(disk_dir(cfg), ignore_errors=True)
-
-
-def disk_dir(cfg: LabConfig) -> Path:
-    """Folder of this lab's guests' disks."""
-    return SHM / f"fairlead-lab-{cfg.name}"
+    shutil.rmtree(cfg.disk_dir, ignore_errors=True)
 
 
 def start(cfg: LabConfig, edge: str) -> None:
@@ -79,22 +83,35 @@ def start(cfg: LabConfig, edge: str) -> None:
     if not netns.link_exists(lan, edge):
         netns.run(["ip", "tuntap", "add", "dev", edge, "mode", "tap"], lan)
     netns.batch(lan, f"link set {edge} addrgenmode none master {network.BRIDGE} up")
-    disk_dir(cfg).mkdir(exist_ok=True)
     shutil.rmtree(cfg.state_dir / "uml" / edge, ignore_errors=True)
     (cfg.state_dir / "uml").mkdir(parents=True, exist_ok=True)
-    process.spawn(
-        cfg, edge, _command(cfg, edge, image.ensure(cfg)), netns=lan, env={"TMPDIR": str(SHM)}
-    )
+    process.spawn(cfg, edge, _command(cfg, edge, _image(cfg)), netns=lan, env={"TMPDIR": str(SHM)})
+
+
+def _image(cfg: LabConfig) -> image.Image:
+    """The image that this lab's disks stand on; a newer one is for the next lab.
+
+    A copy-on-write file over another image than its own would be garbage.
+    """
+    base = cfg.disk_dir / image.BASE
+    if base.exists():
+        return image.Image(base.resolve())
+    built = image.ensure(cfg)
+    shutil.rmtree(cfg.disk_dir, ignore_errors=True)
+    cfg.disk_dir.mkdir()
+    base.symlink_to(built.folder)
+    return built
 
 
 def _command(cfg: LabConfig, edge: str, built: image.Image) -> list[str]:
     """The guest's command line; it says everything by which one guest differs from another."""
     return [
-        *("unshare", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", '"$@"; exit $?', "sh"),
+        *("unshare", "--pid", "--fork", "--kill-child=KILL"),
+        *("sh", "-c", _MAINBOARD, str(log_file(cfg, edge))),
         *("taskset", "-c", str(_cpu(cfg, edge)), KERNEL, f"mem={MEMORY}"),
         *(f"uml_dir={cfg.state_dir}/uml/", f"umid={edge}"),
-        f"ubd0={disk_dir(cfg) / edge}.cow,{built.disk}",
-        *("root=/dev/ubda", "rw", "con=null", "con0=fd:0,fd:1", "quiet"),
+        f"ubd0={cfg.disk_dir / edge}.cow,{built.disk}",
+        *("root=/dev/ubda", "rw", "con=null", "con0=fd:0,fd:1", "quiet", "noreboot"),
         # Without gro=1 nothing that the host has coalesced gets in.
         f"vec0:transport=tap,ifname={edge},depth=128,gro=1",
         *(f"systemd.hostname={edge}", "selinux=0"),
@@ -127,19 +144,16 @@ def reboot(cfg: LabConfig, edge: str) -> None:
     Raises:
         process.ProcessError: it does not run or does not come back.
     """
-    before = _boot_id(cfg, edge)
+    before = _kernel(cfg, edge)
     ssh_run(cfg, edge, "systemctl reboot", check=False)
-    with step(f"{edge}: rebooting"):
-        wait_until(
-            f"{edge} after its reboot",
-            lambda: _boot_id(cfg, edge) not in {"", before},
-            BOOT_TIMEOUT,
-            0.3,
-        )
 
+    def another() -> bool:
+        inside = _kernels(cfg, edge)
+        return bool(inside) and inside[0] != before
 
-def _boot_id(cfg: LabConfig, edge: str) -> str:
-    return ssh_run(cfg, edge, "cat /proc/sys/kernel/random/boot_id", check=False)
+    with step(f"{edge}: shutting down"):
+        wait_until(f"the next kernel of {edge}", another, BOOT_TIMEOUT)
+    await_ssh(cfg, edge)
 
 
 def freeze(cfg: LabConfig, edge: str) -> None:
@@ -162,12 +176,16 @@ def thaw(cfg: LabConfig, edge: str) -> None:
 
 def _kernel(cfg: LabConfig, edge: str) -> int:
     """Pid of the guest's kernel. Its other processes are traced by it: they wait for it anyway."""
-    record = process.load(cfg, edge)
-    inside = _children(record.pid) if record and record.alive() else []
-    kernels = _children(inside[0]) if inside else []
-    if not kernels:
+    found = _kernels(cfg, edge)
+    if not found:
         raise process.ProcessError(f"{edge}: not running")
-    return kernels[0]
+    return found[0]
+
+
+def _kernels(cfg: LabConfig, edge: str) -> list[int]:
+    record = process.load(cfg, edge)
+    mainboard = _children(record.pid) if record and record.alive() else []
+    return _children(mainboard[0]) if mainboard else []
 
 
 def _children(pid: int) -> list[int]:
@@ -221,6 +239,8 @@ def ssh_argv(cfg: LabConfig, edge: str) -> list[str]:
     return [
         *("ssh", "-i", str(cfg.ssh_key), "-o", "StrictHostKeyChecking=no"),
         *("-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5"),
+        # A guest whose plug is pulled does not say good-bye.
+        *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
         f"root@{cfg.edge_address(edge)}",
     ]
 

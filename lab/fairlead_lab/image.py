@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairlead_lab import aptsources, uml
-from fairlead_lab.config import LabConfig
+from fairlead_lab.config import SHM, LabConfig
 from fairlead_lab.progress import step
 
 GUEST_FILES = Path(__file__).with_name("guest")
@@ -38,6 +38,10 @@ OFFERED_PACKAGES = (
 )
 """What a guest can install, with all that these depend on. Add a name here to offer one more."""
 SIZE = "2G"
+BASE = "base"
+"""Name of the link from a lab's disks to the image under them."""
+KEPT = 2
+"""Images of a release that stay in the cache, beside those in use."""
 
 
 class ImageError(Exception):
@@ -91,7 +95,17 @@ def ensure(cfg: LabConfig) -> Image:
             made.chmod(0o755)
             _build(made, release, sources, modules)
             made.rename(image.folder)
+            _prune(root, release)
     return image
+
+
+def _prune(root: Path, release: str) -> None:
+    """Remove images that are neither new nor under the disks of a lab."""
+    used = {link.resolve() for link in SHM.glob(f"fairlead-lab-*/{BASE}")}
+    found = sorted(root.glob(f"{release}-*"), key=lambda p: p.stat().st_mtime, reverse=True)
+    for folder in found[KEPT:]:
+        if folder.resolve() not in used:
+            shutil.rmtree(folder)
 
 
 def _key(release: str, modules: Path) -> str:

@@ -59,7 +59,7 @@ def down(cfg: LabConfig) -> None:
             process.kill_groups([r for r in records if r.name.startswith("kubelet-") is chosen])
         process.sweep(cfg)
         network.down(cfg)
-        shutil.rmtree(edges.disk_dir(cfg), ignore_errors=True)
+        shutil.rmtree(cfg.disk_dir, ignore_errors=True)
         shutil.rmtree(cfg.state_dir, ignore_errors=True)
         _lock_file(cfg).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # not empty: another lab

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fairlead_lab import aptsources, network
-from fairlead_lab.config import LabConfig
-from fairlead_lab.edges import MEMORY, SHM
+from fairlead_lab.config import SHM, LabConfig
+from fairlead_lab.edges import MEMORY
 
 TUN = Path("/dev/net/tun")
 DISK_MB = 300
@@ -96,7 +96,7 @@ def _wrong_memory(cfg: LabConfig) -> list[str]:
     need = sum(
         int(MEMORY.rstrip("M")) + DISK_MB
         for edge in cfg.edges
-        if not Path(SHM, f"fairlead-lab-{cfg.name}", f"{edge}.cow").exists()
+        if not (cfg.disk_dir / f"{edge}.cow").exists()
     )
     free = shutil.disk_usage(SHM).free // 2**20
     if free < need:

@@ -151,8 +151,8 @@ def mark(cfg: LabConfig) -> str:
 def sweep(cfg: LabConfig, *, unrecorded_for: float | None = None) -> list[int]:
     """Kill processes that carry this lab's mark; returns their pids.
 
-    All of them, or with `unrecorded_for` those older than so many seconds that neither have a living
-    record nor come from one that has: what a killed command had just started.
+    All of them, or with `unrecorded_for` those older than so many seconds that neither have a
+    living record nor come from one that has: what a killed command had just started.
     """
     found = [pid for pid in marked(f"{MARK}={mark(cfg)}".encode()) if pid != os.getpid()]
     if unrecorded_for is not None:

@@ -44,7 +44,7 @@ done
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
     e2scrub_reap.service fstrim.timer man-db.timer logrotate.timer getty@.service \
     serial-getty@.service console-getty.service systemd-pcrphase.service modprobe@.service \
-    systemd-logind.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
+    systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
     sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
     sys-fs-fuse-connections.mount dev-hugepages.mount dev-mqueue.mount systemd-sysusers.service \
     systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-pstore.service; do
@@ -55,3 +55,5 @@ for unit in systemd-udev-trigger ssh; do
     mkdir -p "$root/etc/systemd/system/$unit.service.d"
     install -m 0644 "$LAB_GUEST/$unit.conf" "$root/etc/systemd/system/$unit.service.d/lab.conf"
 done
+# Comes by D-Bus when somebody asks for it.
+rm -f "$root/lib/systemd/system/multi-user.target.wants/systemd-logind.service"
