@@ -113,7 +113,8 @@ def _command(cfg: LabConfig, edge: str, built: image.Image) -> list[str]:
         f"ubd0={cfg.disk_dir / edge}.cow,{built.disk}",
         *("root=/dev/ubda", "rw", "con=null", "con0=fd:0,fd:1", "quiet", "noreboot"),
         # Without gro=1 nothing that the host has coalesced gets in.
-        f"vec0:transport=tap,ifname={edge},depth=128,gro=1",
+        # Without mac= a reboot changes the address, and neighbours keep the old one for half a minute.
+        f"vec0:transport=tap,ifname={edge},depth=128,gro=1,mac={mac(cfg, edge)}",
         *(f"systemd.hostname={edge}", "selinux=0"),
         f"lab.ip4={cfg.address(edge)}/24",
         f"lab.gw4={cfg.router_address}",
@@ -121,6 +122,11 @@ def _command(cfg: LabConfig, edge: str, built: image.Image) -> list[str]:
         f"lab.gw6={cfg.address6('router')}",
         f"lab.apt={packages.url(cfg)}",
     ]
+
+
+def mac(cfg: LabConfig, edge: str) -> str:
+    """The edge's Ethernet address, locally administered."""
+    return f"02:fa:1e:ad:{cfg.index:02x}:{cfg.number(edge):02x}"
 
 
 def _cpu(cfg: LabConfig, edge: str) -> int:
