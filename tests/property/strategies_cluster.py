@@ -125,7 +125,8 @@ def services(draw, key: ObjectKey) -> Service:
     )
     return Service(
         key=key,
-        uid=draw(st.sampled_from(["", "u"])),
+        # A manifest that no API server has seen has no status either.
+        uid="u" if held else draw(st.sampled_from(["", "u"])),
         created=draw(st.sampled_from(TIMES)),
         labels=draw(st.sampled_from([{}, {"tier": "web"}])),
         annotations=annotations,

@@ -4,7 +4,7 @@
 from itertools import combinations
 
 import msgspec
-from hypothesis import event, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from fairlead.model.names import ObjectKey
@@ -19,6 +19,11 @@ from property.strategies_cluster import NAMES, NODES, applied, inventory, nodes,
 from property.strategies_cluster import slices as slice_values
 
 INVENTORY = inventory()
+# Whole clusters take long to draw where several test runs share two cores.
+UNHURRIED = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 
 
 def decide(snapshot: Snapshot):
@@ -36,6 +41,7 @@ def settle(snapshot: Snapshot) -> Snapshot:
     raise AssertionError("allocation does not come to rest")
 
 
+@UNHURRIED
 @given(snapshots())
 def test_no_two_services_on_one_address_unless_they_may_share_it(snapshot: Snapshot) -> None:
     by_key = {service.key: service for service in snapshot.services}
@@ -58,6 +64,7 @@ def test_no_two_services_on_one_address_unless_they_may_share_it(snapshot: Snaps
         )
 
 
+@UNHURRIED
 @given(snapshots(), st.randoms())
 def test_order_of_the_input_does_not_matter(snapshot: Snapshot, random) -> None:
     def shuffled(values):
@@ -75,6 +82,7 @@ def test_order_of_the_input_does_not_matter(snapshot: Snapshot, random) -> None:
     assert plan_to_json(make_plan(snapshot, INVENTORY)) == plan_to_json(make_plan(other, INVENTORY))
 
 
+@UNHURRIED
 @given(snapshots())
 def test_a_written_decision_changes_nothing_more(snapshot: Snapshot) -> None:
     decided = {plan.key: plan for plan in decide(snapshot)}
@@ -91,6 +99,7 @@ def test_a_written_decision_changes_nothing_more(snapshot: Snapshot) -> None:
         assert not plan.changed, (plan, before)
 
 
+@UNHURRIED
 @given(snapshots(), st.data())
 def test_a_service_that_comes_or_goes_moves_nobody(snapshot: Snapshot, data) -> None:
     snapshot = settle(snapshot)
@@ -117,6 +126,7 @@ def test_a_service_that_comes_or_goes_moves_nobody(snapshot: Snapshot, data) -> 
             assert after[other][: len(addresses)] == addresses
 
 
+@UNHURRIED
 @given(snapshots())
 def test_json_round_trip(snapshot: Snapshot) -> None:
     plan = make_plan(snapshot, INVENTORY)
@@ -165,7 +175,7 @@ def snapshot_of(objects: dict) -> Snapshot:
     )
 
 
-@settings(deadline=None)
+@UNHURRIED
 @given(snapshots(), st.lists(changes(), max_size=8), st.booleans())
 def test_incremental_is_full(snapshot: Snapshot, events, hold: bool) -> None:
     """After every event: deltas add up to what a fresh state says, and decisions to `allocate`."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from fairlead.model.addresses import parse_address
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import Announce, Forwarding, IPAddress, ObjectKey, Protocol
 from fairlead.model.plan import (
@@ -27,7 +28,6 @@ from fairlead.model.plan import (
     VirtualServer,
     VrrpInstance,
 )
-from fairlead.snapshot.text import parse_address
 
 
 class PlanFormatError(FairleadError):

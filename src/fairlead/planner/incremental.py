@@ -312,7 +312,10 @@ class PlannerState:
         if not self._pools_dirty:
             return
         self._pools_dirty = False
-        pools, self._pool_errors = usable_pools(self.inventory, self._cluster_pools.values())
+        in_force = {pool.key: pool for pool in self.pools if pool.origin == "cluster"}
+        pools, self._pool_errors = usable_pools(
+            self.inventory, self._cluster_pools.values(), in_force
+        )
         labels = namespace_labels(self._namespaces.values())
         if tuple(sorted(pools, key=lambda pool: pool.name)) != self.pools:
             self._dirty |= self._services.keys()

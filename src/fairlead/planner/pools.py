@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import Namespace, Service
-from fairlead.model.names import Family, IPAddress, family_of
+from fairlead.model.names import Family, IPAddress, ObjectKey, family_of
 from fairlead.model.plan import ObjectError
 from fairlead.model.pool import Pool
 
@@ -98,21 +98,37 @@ def namespace_labels(namespaces: Iterable[Namespace]) -> dict[str, Mapping[str, 
 
 
 def usable_pools(
-    inventory: Inventory, cluster: Iterable[Pool]
+    inventory: Inventory,
+    cluster: Iterable[Pool],
+    in_force: Mapping[ObjectKey, Pool] | None = None,
 ) -> tuple[tuple[Pool, ...], tuple[ObjectError, ...]]:
-    """The inventory's pools and those of the cluster that do not clash with an older one.
+    """The inventory's pools and those of the cluster that clash with none of them.
 
-    Upstream refuses the whole set where two pools overlap; here the younger of the two is left
-    out and named, and all others go on.
+    Upstream refuses the whole set where two pools overlap. Here the pool that brought the clash is
+    named and left as it was, and all others go on: those in force first, then the older.
+
+    Args:
+        inventory: Its pools come first; they were checked when it was parsed.
+        cluster: Pool objects as they are now.
+        in_force: Pool objects as they were last used, by key; nothing without a past.
     """
+    past = in_force or {}
     kept = list(inventory.pools)
     errors = []
-    for pool in sorted(cluster, key=lambda pool: (not pool.created, pool.created, pool.key)):
-        clash = next(filter(None, (_clash(pool, other) for other in kept)), None)
+    order = sorted(
+        cluster,
+        key=lambda pool: (past.get(pool.key) != pool, not pool.created, pool.created, pool.key),
+    )
+    for pool in order:
+        clash = _first_clash(pool, kept)
         if clash is None:
             kept.append(pool)
             continue
         field, message = clash
+        before = past.get(pool.key)
+        if before is not None and _first_clash(before, kept) is None:
+            kept.append(before)
+            message += "; the version before stays in force"
         errors.append(
             ObjectError(
                 kind="IPAddressPool",
@@ -123,6 +139,10 @@ def usable_pools(
             )
         )
     return tuple(kept), tuple(errors)
+
+
+def _first_clash(pool: Pool, others: Iterable[Pool]) -> tuple[str, str] | None:
+    return next(filter(None, (_clash(pool, other) for other in others)), None)
 
 
 def _clash(pool: Pool, other: Pool) -> tuple[str, str] | None:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from fairlead.model.addresses import parse_address
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import Service
 from fairlead.model.names import Family, IPAddress, TrafficPolicy, family_of
 from fairlead.planner.ledger import Use
 from fairlead.planner.pools import PoolIndex
-from fairlead.snapshot.text import parse_address
 
 PREFIX = "metallb.io/"
 OLD_PREFIX = "metallb.universe.tf/"
@@ -174,9 +174,6 @@ def _ordered(families: tuple[Family, ...], service: Service) -> tuple[Family, ..
 def _likely_family(service: Service, pools: PoolIndex) -> Family:
     if service.ip_families:
         return service.ip_families[0]
-    for address, _ in service.ingress:
-        if pools.has_family(family_of(address)):
-            return family_of(address)
     try:
         requested = requested_addresses(service)
     except RequestError:
@@ -187,6 +184,9 @@ def _likely_family(service: Service, pools: PoolIndex) -> Family:
     if named is not None:
         families = {part.family for part in named.ranges}
         return Family.IPV4 if Family.IPV4 in families else Family.IPV6
+    for address, _ in service.ingress:
+        if pools.has_family(family_of(address)):
+            return family_of(address)
     only_6 = pools.has_family(Family.IPV6) and not pools.has_family(Family.IPV4)
     return Family.IPV6 if only_6 else Family.IPV4
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from fairlead.model.addresses import parse_address
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.kube import (
     Endpoint,
@@ -27,7 +28,6 @@ from fairlead.snapshot.pools import pool_from_wire
 from fairlead.snapshot.text import (
     address_field,
     label_name,
-    parse_address,
     port_name,
     subdomain_name,
 )

@@ -6,9 +6,9 @@ can't carry a blank, a quote or a line break into a file that a daemon reads.
 """
 
 import re
-from functools import lru_cache
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import ip_network
 
+from fairlead.model.addresses import parse_address
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.names import IPAddress
 from fairlead.model.pool import AddressRange
@@ -16,23 +16,6 @@ from fairlead.model.pool import AddressRange
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _PORT_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
-
-
-@lru_cache(maxsize=262_144)
-def parse_address(text: str) -> IPAddress:
-    """Return an address; zones (`fe80::1%eth0`) are refused.
-
-    Cached, because an agent decodes a slice of 100 endpoints at every readiness flip and
-    `ipaddress` needs 1.5 us for each; equal texts giving one object also makes comparing cheap and
-    holds an endpoint's address once.
-
-    Raises:
-        ValueError: The text is no address.
-    """
-    address = ip_address(text)
-    if not isinstance(address, IPv4Address) and address.scope_id is not None:
-        raise ValueError(f"{text!r} carries a zone")
-    return address
 
 
 def address_field(text: str, field: str) -> IPAddress:

@@ -165,15 +165,31 @@ def test_pools_of_another_namespace_are_not_read() -> None:
     assert made.pools == ()
 
 
-def test_pool_errors_name_an_overlap_and_go_with_it() -> None:
+def test_a_pool_that_comes_and_overlaps_is_named_whatever_its_age() -> None:
     made = state()
     made.put(pool("q", "10.0.0.0/24", created="2026-01-01T00:00:00Z"))
     made.take_edge_delta("edge1")
-    assert [error.name for error in made.pool_errors] == ["p"]
-    made.remove("IPAddressPool", ObjectKey("metallb-system", "q"))
+    assert [error.name for error in made.pool_errors] == ["q"]
+    made.remove("IPAddressPool", P.key)
     made.take_edge_delta("edge1")
     assert made.pool_errors == ()
-    assert [found.name for found in made.pools] == ["p"]
+    assert [found.name for found in made.pools] == ["q"]
+
+
+def test_a_pool_edited_into_an_overlap_stays_as_it_was() -> None:
+    made = state(pool("q", "10.0.1.0/24"), svc("x", holds="10.0.1.9", note="q"))
+    made.put(pool("q", "10.0.0.0/16"))
+    assert made.take_decisions() == ()
+    (error,) = made.pool_errors
+    assert (error.name, error.field) == ("q", "spec.addresses[0]")
+    assert "the version before stays in force" in error.message
+    assert [part.text for found in made.pools for part in found.ranges] == [
+        "10.0.0.1-10.0.0.3",
+        "10.0.1.0/24",
+    ]
+    made.put(pool("q", "10.0.1.0/25"))
+    made.take_decisions()
+    assert made.pool_errors == ()
 
 
 def test_namespace_labels_matter_to_pools_that_select_them() -> None:

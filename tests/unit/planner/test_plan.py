@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import jsonschema
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 
 from fairlead.model.inventory import BgpPeer, BgpSettings, VrrpSettings
 from fairlead.model.names import Announce
@@ -109,6 +109,7 @@ def test_the_inventorys_pools_come_before_objects() -> None:
     assert "a pool named 'p' is in the" in made.errors[0].message
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(snapshots())
 def test_json_follows_the_schema(snapshot: Snapshot) -> None:
     data = plan_to_json(make_plan(snapshot, property_inventory()))
