@@ -113,7 +113,7 @@ def _command(cfg: LabConfig, edge: str, built: image.Image) -> list[str]:
         f"ubd0={cfg.disk_dir / edge}.cow,{built.disk}",
         *("root=/dev/ubda", "rw", "con=null", "con0=fd:0,fd:1", "quiet", "noreboot"),
         # Without gro=1 nothing that the host has coalesced gets in.
-        # Without mac= a reboot changes the address, and neighbours keep the old one for half a minute.
+        # Without mac= it is a new one at each boot, and neighbours hold on to the old one.
         f"vec0:transport=tap,ifname={edge},depth=128,gro=1,mac={mac(cfg, edge)}",
         *(f"systemd.hostname={edge}", "selinux=0"),
         f"lab.ip4={cfg.address(edge)}/24",
