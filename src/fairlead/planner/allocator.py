@@ -23,7 +23,7 @@ from fairlead.model.pool import Pool
 from fairlead.planner.case import Case, age, decide
 from fairlead.planner.choice import Chooser
 from fairlead.planner.ledger import Claim, Ledger
-from fairlead.planner.pools import NamespaceLabels, PoolIndex
+from fairlead.planner.pools import NamespaceLabels, PoolIndex, reserved_addresses
 from fairlead.planner.requests import is_ours
 from fairlead.planner.shape import shape_events
 
@@ -45,7 +45,8 @@ class Allocator:
         self._waiting: set[ObjectKey] = set()
         self._dirty: set[ObjectKey] = set()
         self._labels: NamespaceLabels = labels or {}
-        self._pools = PoolIndex(pools)
+        self._reserved = reserved_addresses(inventory)
+        self._pools = PoolIndex(pools, self._reserved)
         self._ledger = Ledger(self._pools)
         self._named: dict[ObjectKey, tuple[IPAddress, ...]] = {}
 
@@ -61,7 +62,7 @@ class Allocator:
 
     def set_pools(self, pools: Iterable[Pool], labels: NamespaceLabels) -> None:
         """Replace pools and namespaces' labels; every Service is looked at again."""
-        self._pools, self._labels = PoolIndex(pools), labels
+        self._pools, self._labels = PoolIndex(pools, self._reserved), labels
         self._ledger = Ledger(self._pools)
         self._named.clear()
         self._waiting.clear()

@@ -343,8 +343,8 @@ class PlannerState:
         service = self._services.get(key)
         carried: tuple[IPAddress, ...] = ()
         if service is not None and service.ingress and is_ours(service, self.inventory):
-            owner = self._allocator.pools.owner
-            carried = tuple(dict.fromkeys(a for a, _ in service.ingress if owner(a) is not None))
+            is_vip = self._allocator.pools.is_vip
+            carried = tuple(dict.fromkeys(a for a, _ in service.ingress if is_vip(a)))
         self._dirty |= self._vips.carry(key, carried)
 
     def _reshape(self, key: ObjectKey) -> None:

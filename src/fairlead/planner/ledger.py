@@ -8,7 +8,7 @@ import msgspec
 
 from fairlead.model.names import Family, IPAddress, ObjectKey, Protocol
 from fairlead.model.pool import Pool
-from fairlead.planner.pools import PoolIndex, is_avoided, range_numbers
+from fairlead.planner.pools import PoolIndex, range_numbers
 
 
 class Use(msgspec.Struct, frozen=True, gc=False):
@@ -145,7 +145,7 @@ class Ledger:
             for address in shares
             if address.version == version
             and first <= int(address) <= limit
-            and not is_avoided(pool, address)
+            and not self._pools.forbids(pool, address)
             and not self.problem(use, address)
         ]
         return min(usable, key=int, default=free)
@@ -161,7 +161,7 @@ class Ledger:
         while number <= last:
             address = make(number)
             taken = address in self._users or (not named_too and address in self._named)
-            if not taken and not is_avoided(pool, address):
+            if not taken and not self._pools.forbids(pool, address):
                 found = address
                 break
             number += 1

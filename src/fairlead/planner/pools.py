@@ -2,7 +2,8 @@
 """Pools as the allocator asks them: whose is an address, who may be served, in which order."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import ip_interface
 
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import Namespace, Service
@@ -14,9 +15,13 @@ NamespaceLabels = Mapping[str, Mapping[str, str]]
 
 
 class PoolIndex:
-    """Pools by name and by address. Pools do not overlap (`usable_pools` saw to that)."""
+    """Pools by name and by address. Pools do not overlap (`usable_pools` saw to that).
 
-    def __init__(self, pools: Iterable[Pool]) -> None:
+    `reserved` addresses are nobody's, even inside a pool (`reserved_addresses`).
+    """
+
+    def __init__(self, pools: Iterable[Pool], reserved: Collection[IPAddress] = ()) -> None:
+        self._reserved = frozenset(reserved)
         self.by_name = {pool.name: pool for pool in sorted(pools, key=lambda pool: pool.name)}
         rows: dict[int, list[tuple[int, int, Pool]]] = {4: [], 6: []}
         for pool in self.by_name.values():
@@ -49,7 +54,15 @@ class PoolIndex:
         first = pools[0] if pools else None
         if first is None or any(pool is not first for pool in pools):
             return None
-        return None if any(is_avoided(first, address) for address in addresses) else first
+        return None if any(self.forbids(first, address) for address in addresses) else first
+
+    def forbids(self, pool: Pool, address: IPAddress) -> bool:
+        """Whether an address of a pool may not be given to anybody."""
+        return address in self._reserved or is_avoided(pool, address)
+
+    def is_vip(self, address: IPAddress) -> bool:
+        """Whether edges may carry an address: it lies in a pool and is not an edge's own."""
+        return self.owner(address) is not None and address not in self._reserved
 
     def candidates(
         self, service: Service, labels: NamespaceLabels
@@ -90,6 +103,18 @@ def admits(pool: Pool, service: Service, labels: NamespaceLabels) -> bool:
 def is_avoided(pool: Pool, address: IPAddress) -> bool:
     """Whether `avoidBuggyIPs` forbids an address (IPv4 ending in .0 or .255)."""
     return pool.avoid_buggy_ips and address.version == 4 and address.packed[3] in (0, 255)
+
+
+def reserved_addresses(inventory: Inventory) -> frozenset[IPAddress]:
+    """Addresses of the edges, of their routers and in VRRP's adverts.
+
+    A pool may span the whole LAN; a Service on one of these would take the edges off the network.
+    """
+    own = [address for edge in inventory.edges for address in (edge.address, edge.address6)]
+    peers = [peer.address for peer in inventory.bgp.peers]
+    text = inventory.vrrp.advertised_address
+    advertised = [ip_interface(text).ip] if text else []
+    return frozenset(address for address in (*own, *peers, *advertised) if address is not None)
 
 
 def namespace_labels(namespaces: Iterable[Namespace]) -> dict[str, Mapping[str, str]]:

@@ -6,8 +6,9 @@ from ipaddress import ip_address
 import msgspec
 import pytest
 
+from fairlead.model.inventory import BgpPeer, BgpSettings, VrrpSettings
 from fairlead.model.pool import LabelRequirement, LabelSelector, PoolSelection
-from support.build import decide, fresh, pool, svc, texts
+from support.build import INVENTORY, decide, fresh, pool, svc, texts
 
 P = pool("p", "10.0.0.1-10.0.0.3")
 
@@ -383,3 +384,16 @@ def test_avoiding_buggy_addresses_evicts_their_holders() -> None:
     }
     asked = decide([svc("x", want="10.0.0.0")], pools)["x"]
     assert '["10.0.0.0"] is not allowed in config' in texts(asked)[0]
+
+
+def test_addresses_of_edges_and_routers_are_nobodys_even_inside_a_pool() -> None:
+    lan = pool("lan", "10.9.0.8-10.9.0.13")
+    config = msgspec.structs.replace(
+        INVENTORY,
+        vrrp=VrrpSettings(advertised_address="10.9.0.9/24"),
+        bgp=BgpSettings(peers=(BgpPeer(name="tor", address=ip_address("10.9.0.10"), asn=64500),)),
+    )
+    services = [svc(name) for name in "abc"] + [svc("edge", want="10.9.0.11")]
+    plans = decide(services, [lan], inventory=config)
+    assert [addresses(plans[name]) for name in "abc"] == ["10.9.0.8", "10.9.0.13", ""]
+    assert '["10.9.0.11"] is not allowed in config' in texts(plans["edge"])[0]
