@@ -32,7 +32,7 @@ from fairlead.model.plan import ObjectError
 
 log = logging.getLogger(__name__)
 
-PAGE = 200  # objects per list request: bounds memory (26 MB JSON for 1,000 big slices otherwise)
+PAGE = 100  # objects per list request: bounds memory (1,000 big slices are 26 MB of JSON)
 WATCH_SECONDS = (240, 480)  # random, so that many agents do not come back together
 SILENCE_SECONDS = 150.0  # bookmarks come each minute; more silence means a frozen API server
 ABSENT_SECONDS = (20.0, 40.0)  # how often to look again for a kind that is not served

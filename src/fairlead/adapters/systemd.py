@@ -38,6 +38,11 @@ class Notifier:
             with contextlib.suppress(OSError):
                 self._socket.sendto(state.encode(), self._address)
 
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+
     def ready(self) -> None:
         """Start-up is complete."""
         self.send("READY=1")

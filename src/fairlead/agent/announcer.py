@@ -67,7 +67,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Held:
-    """Addresses that stand here: VIPs on the LAN interface (VRRP master), on the dummy link."""
+    """VIPs that stand here: on the LAN interface (with the stable one: master), on the link."""
 
     lan: frozenset[IPAddress] = frozenset()
     bgp: frozenset[IPAddress] = frozenset()
@@ -286,6 +286,7 @@ class Announcer:
         self._look = False
         held = steps.held(wanted.interface if wanted.vrrp_used else "")
         stale = {a for a in held.lan if wanted.owned(a) or a in wanted.advertised}
+        held = Held(frozenset(stale), frozenset(filter(wanted.owned, held.bgp)))
         # A killed master keeps its VIPs while the other edge announces them: two holders.
         if dead and stale and not self._keepalived.alive():
             with self._lock():
@@ -295,7 +296,7 @@ class Announcer:
                 "VIPs removed that a dead keepalived left behind",
                 extra={"fields": {"addresses": len(stale)}},
             )
-            held = Held(held.lan - stale, held.bgp)
+            held = Held(frozenset(), held.bgp)
         if held != self.state.held:
             self.state.held = held
             self._tell_held(held)

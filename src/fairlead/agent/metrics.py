@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
@@ -75,6 +76,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._server: WSGIServer | None = None
         ProcessCollector(registry=self.registry)
         self.latency = Histogram(
             "fairlead_event_to_kernel_seconds",
@@ -83,11 +85,18 @@ class Metrics:
             registry=self.registry,
         )
 
+    def close(self) -> None:
+        """Close the endpoint."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
     def serve(self, address: tuple[str, int], read: Callable[[], Readings]) -> None:
         """Open the endpoint; one that is taken is logged and does not stop the agent."""
         self.registry.register(AgentCollector(read))
         try:
-            start_http_server(address[1], address[0], registry=self.registry)
+            server, _ = start_http_server(address[1], address[0], registry=self.registry)
+            self._server = server
         except OSError as error:
             log.error("metrics endpoint %s:%d: %s", *address, error.strerror)  # noqa: TRY400
 

@@ -193,6 +193,8 @@ class Agent:
         self._notifier.ready()
         self._loop.run()
         self._stop()
+        self._metrics.close()
+        self._notifier.close()
         if self._died is not None:
             raise FairleadError(f"thread {self._died} died of a defect")
 

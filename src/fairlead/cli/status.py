@@ -243,7 +243,8 @@ def _texts(addresses: Iterable[IPAddress]) -> tuple[str, ...]:
 
 
 def _print(status: EdgeStatus) -> None:
-    console = Console(highlight=False)
+    # A pipe or a log has no width of its own: do not fold the table for it.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     console.print(f"[bold]{status.edge or 'unknown edge'}[/bold]  {_agent_line(status.agent)}")
     for vrrp in status.vrrp:
         colour = "green" if vrrp.role == "master" else "yellow"
@@ -270,9 +271,9 @@ def _agent_line(agent: StatusDocument | None) -> str:
 def _table(servers: tuple[VirtualServerStatus, ...]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("virtual server", "scheduler", "real server", "forwarding"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, overflow="fold")
     for name in ("weight", "active", "inactive"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for server in servers:
         where = f"{server.protocol} {_endpoint(server.address, server.port)}"
         if server.address is None:

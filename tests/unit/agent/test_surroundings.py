@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration, log lines, sd_notify, the edge lock, metrics and status.json."""
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fairlead.adapters.lock import LockTimeoutError, edge_lock
+from fairlead.adapters.statusfile import read_status_file
+from fairlead.adapters.systemd import Notifier
+from fairlead.agent.announcer import AnnounceState, Held
+from fairlead.agent.config import AgentConfigError, LogFormat, load_config
+from fairlead.agent.edgelock import SharedEdgeLock
+from fairlead.agent.logs import JsonFormatter, TextFormatter
+from fairlead.agent.metrics import Metrics
+from fairlead.agent.owned import OwnedAddresses
+from fairlead.agent.publisher import PublishCounts
+from fairlead.agent.report import Reporter, Sources, readings
+from fairlead.model.errors import FairleadError
+from fairlead.model.names import ObjectKey
+from fairlead.model.plan import ObjectError
+from unit.agent.test_loop import INVENTORY, VIP, Edge
+
+# -- configuration -------------------------------------------------------------------------------
+
+
+def config(folder: Path, text: str) -> Any:
+    path = folder / "agent.yaml"
+    path.write_text(text)
+    return load_config(path)
+
+
+def test_config_defaults_suit_an_edge(tmp_path: Path) -> None:
+    read = config(tmp_path, "edge: edge1\nkubeconfig: /etc/fairlead/kubeconfig\n")
+    assert read.metrics_address == ("127.0.0.1", 9120)
+    assert read.inventory == Path("/etc/fairlead/edges.yaml")
+    assert read.status_file == Path("/run/fairlead/status.json")
+    assert config(tmp_path, "edge: e\nmetrics_listen: ''\n").metrics_address is None
+    assert config(tmp_path, "edge: e\nmetrics_listen: '[::1]:1'\n").metrics_address == ("::1", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kubeconfig: /x\n", "edge"),
+        ("edge: ''\n", "edge: must name"),
+        ("edge: e\nmetrics: 1\n", "metrics"),
+        ("edge: e\nmetrics_listen: 9120\n", "metrics_listen"),
+        ("edge: e\nmetrics_listen: localhost:9120\n", "expected ADDRESS:PORT"),
+        ("edge: e\nmetrics_listen: 127.0.0.1:99999\n", "expected ADDRESS:PORT"),
+        ("edge: e\nresync_seconds: 0\n", "resync_seconds: at least 1"),
+        ("edge: e\nlog_level: loud\n", "loud"),
+        ("edge: [\n", "agent.yaml"),
+        ("- edge\n", "agent.yaml"),
+    ],
+)
+def test_config_errors_name_file_and_key(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(AgentConfigError, match=r"agent\.yaml") as caught:
+        config(tmp_path, text)
+    assert says in str(caught.value)
+
+
+def test_agent_without_its_edge_in_the_inventory_says_so(tmp_path: Path) -> None:
+    inventory = tmp_path / "edges.yaml"
+    inventory.write_text("edges: [{name: edge1, address: 192.0.2.1}]\n")
+    path = tmp_path / "agent.yaml"
+    path.write_text(f"edge: edge9\ninventory: {inventory}\nkubeconfig: /nonexistent\n")
+    argv = [sys.executable, "-m", "fairlead", "agent", "--config", str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "'edge9' is not among the edges" in done.stderr
+    assert "edge1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- log lines -----------------------------------------------------------------------------------
+
+
+def record(message: str, **fields: Any) -> logging.LogRecord:
+    made = logging.LogRecord("fairlead.agent", logging.ERROR, "", 0, message, (), None)
+    made.fields = fields
+    return made
+
+
+def test_log_line_is_one_line_whatever_the_cluster_says() -> None:
+    line = TextFormatter().format(record("refused\nforged", error='a "b"\n<0>x', service="a/b"))
+    assert line == '<3>refused forged error="a \\"b\\"\\n<0>x" service=a/b'
+
+
+def test_json_log_line_holds_the_fields() -> None:
+    line = json.loads(JsonFormatter().format(record("refused", service=ObjectKey("a", "b"))))
+    assert (line["msg"], line["level"]) == ("refused", "error")
+    assert LogFormat("json") is LogFormat.JSON
+
+
+# -- sd_notify -----------------------------------------------------------------------------------
+
+
+def test_notifier_speaks_to_systemd(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        listener.settimeout(2)
+        environment = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "10000000"}
+        notifier = Notifier(environment)
+        assert notifier.watchdog_interval == 5.0
+        notifier.ready()
+        notifier.keep_alive()
+        notifier.status("in step")
+        notifier.status("in step")
+        notifier.stopping()
+        notifier.close()
+        heard = [listener.recv(100).decode() for _ in range(4)]
+    assert heard == ["READY=1", "WATCHDOG=1", "STATUS=in step", "STOPPING=1"]
+
+
+def test_notifier_without_systemd_is_silent() -> None:
+    notifier = Notifier({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"})
+    notifier.ready()
+    assert notifier.watchdog_interval is None
+
+
+# -- the edge lock -------------------------------------------------------------------------------
+
+
+def held_elsewhere(path: Path) -> bool:
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def test_lock_is_shared_by_threads_and_kept_from_others(tmp_path: Path) -> None:
+    path = tmp_path / "edge.lock"
+    lock = SharedEdgeLock(path, timeout=0.05)
+    for _ in range(3):  # the first way and the quick way
+        with lock():
+            inside = threading.Event()
+
+            def other(inside: threading.Event = inside) -> None:
+                with lock():
+                    inside.set()
+
+            threading.Thread(target=other).start()
+            assert inside.wait(2)
+            assert held_elsewhere(path)
+        assert not held_elsewhere(path)
+
+
+def test_lock_waits_for_a_playbook_and_names_it(tmp_path: Path) -> None:
+    path = tmp_path / "edge.lock"
+    lock = SharedEdgeLock(path, timeout=0.05)
+    with lock():
+        pass
+    with edge_lock(path, 1.0), pytest.raises(LockTimeoutError, match=str(os.getpid())), lock():
+        pass
+    with lock():
+        assert held_elsewhere(path)
+    assert not held_elsewhere(path)
+
+
+def test_lock_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "edge.lock"
+    lock = SharedEdgeLock(path)
+    with lock():
+        pass
+    path.unlink()
+    with lock():
+        assert held_elsewhere(path)
+
+
+# -- what is ours --------------------------------------------------------------------------------
+
+
+def test_own_addresses_are_never_vips() -> None:
+    owned = OwnedAddresses(INVENTORY)
+    assert owned(VIP)
+    assert not owned(ip_address("192.0.2.201"))
+    assert not owned(ip_address("192.0.2.9"))
+    assert not owned(ip_address("2001:db8::1"))
+    owned.saw([ip_address("203.0.113.5")])
+    assert owned(ip_address("203.0.113.5"))
+
+
+# -- metrics and status --------------------------------------------------------------------------
+
+
+def sources(**fields: Any) -> Sources:
+    base: dict[str, Any] = {
+        "edge": "edge1",
+        "service_sync": "live",
+        "watches": lambda: (),
+        "announce": AnnounceState(keepalived=True),
+        "writes": PublishCounts(statuses=3),
+        "backlog": lambda: 0,
+        "holder": lambda: "edge2",
+        "pools": lambda: INVENTORY.pools,
+        "pool_errors": lambda: (),
+    }
+    return Sources(**(base | fields))
+
+
+def samples(text: str) -> dict[tuple[str, str], float]:
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))
+            found[(sample.name, labels)] = sample.value
+    return found
+
+
+def test_metrics_endpoint_tells_the_state() -> None:
+    edge = Edge()
+    edge.list_all()
+    edge.loop.state.held = Held(frozenset({VIP}), frozenset())
+    bad = ObjectError(kind="IPAddressPool", name="lan", message="overlaps")
+    edge.loop.state.errors[("IPAddressPool", ObjectKey("", "lan"))] = bad
+    metrics = Metrics()
+    metrics.latency.observe(0.0015)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    metrics.serve(("127.0.0.1", port), lambda: readings(edge.loop, sources()))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        seen = samples(answer.read().decode())
+    metrics.close()
+    assert seen[("fairlead_virtual_servers", "")] == 1
+    assert seen[("fairlead_real_servers", "")] == 2
+    assert seen[("fairlead_synced", "")] == 1
+    assert seen[("fairlead_keepalived_up", "")] == 1
+    assert seen[("fairlead_ipvs_changes_total", "change=AddDest")] == 2
+    assert seen[("fairlead_event_to_kernel_seconds_bucket", "le=0.001")] == 0
+    assert seen[("fairlead_event_to_kernel_seconds_bucket", "le=0.002")] == 1
+    assert seen[("metallb_allocator_addresses_total", "pool=lan")] == 10
+    assert seen[("metallb_allocator_addresses_in_use_total", "pool=lan")] == 1
+    announced = "ip=192.0.2.10,node=edge1,protocol=layer2,service=shop/web"
+    assert seen[("metallb_speaker_announced", announced)] == 1
+    assert seen[("metallb_k8s_client_config_stale_bool", "")] == 1
+
+
+def test_taken_metrics_port_does_not_stop_the_agent(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        Metrics().serve(("127.0.0.1", port), lambda: readings(Edge().loop, sources()))
+    assert f"127.0.0.1:{port}" in caplog.text
+
+
+def test_status_file_round_trip_and_only_when_changed(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    edge = Edge()
+    report = Reporter(path, sources())
+    report(edge.loop)
+    first = path.stat().st_mtime_ns
+    document = read_status_file(path)
+    assert document is not None
+    assert not document.synced
+    assert document.lease_holder == "edge2"
+    report(edge.loop)
+    assert path.stat().st_mtime_ns == first
+    edge.list_all()
+    report(edge.loop)
+    document = read_status_file(path)
+    assert document is not None
+    assert (document.synced, document.virtual_servers) == (True, 1)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_status_file_of_nobody_and_of_another_version(tmp_path: Path) -> None:
+    assert read_status_file(tmp_path / "none") is None
+    path = tmp_path / "status.json"
+    path.write_text("{}")
+    with pytest.raises(FairleadError, match="another version"):
+        read_status_file(path)
+
+
+def test_loop_feeds_the_watchdog_only_while_it_turns(tmp_path: Path) -> None:
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        listener.settimeout(0)
+        edge = Edge()
+        notifier = Notifier({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "4000000"})
+        edge.loop._ports = type(edge.loop._ports)(
+            **(vars(edge.loop._ports) | {"notifier": notifier})
+        )
+        for _ in range(5):
+            edge.turn()
+        assert listener.recv(100) == b"WATCHDOG=1"
+        with pytest.raises(BlockingIOError):
+            listener.recv(100)
+        edge.now += 1.5
+        edge.turn()
+        assert listener.recv(100) == b"WATCHDOG=1"
+        notifier.close()
