@@ -97,8 +97,9 @@ from ansible_collections.fairlead.edge.plugins.module_utils._core import control
 
 def act(module):
     from fairlead.adapters.manifests import read_manifests
-    from fairlead.planner import effective_pools, make_plan
-    from fairlead.planner.encode import plan_to_json
+    from fairlead.planner.encode import plan_to_dict
+    from fairlead.planner.plan import make_plan
+    from fairlead.planner.pools import usable_pools
     from fairlead.snapshot.inventory import inventory_from_dict
     from fairlead.snapshot.manifests import Document, snapshot_from_documents
 
@@ -109,10 +110,10 @@ def act(module):
     ]
     documents += read_manifests(module.params["manifests"])
     snapshot = snapshot_from_documents(documents, pool_namespace=inventory.pool_namespace)
-    plan = plan_to_json(make_plan(snapshot, inventory))
+    plan = plan_to_dict(make_plan(snapshot, inventory))
     if module.params["strict"] and plan["errors"]:
         module.fail_json(msg="; ".join(error_text(error) for error in plan["errors"]), plan=plan)
-    pools = effective_pools(snapshot, inventory)
+    pools, _clashes = usable_pools(inventory, snapshot.pools)
     return dict(
         changed=False,
         plan=plan,

@@ -115,7 +115,8 @@ def edge(network):
     return network.edges[0]
 
 
-def test_without_the_rule_no_answer_comes_back(network, edge):
+@pytest.mark.usefixtures("edge")
+def test_without_the_rule_no_answer_comes_back(network):
     with pytest.raises(TimeoutError):
         seen_source(network, 80)
 
