@@ -48,8 +48,21 @@ def test_second_reconciliation_does_nothing(desired, actual):
     first = reconcile_ipvs(table, desired, owned)
     assert not first.failed
     assert not reconcile_ipvs(table, desired, owned).changed
-    checked = reconcile_ipvs(FakeIpvsTable(actual), desired, owned, check=True)
-    assert checked.changes == first.changes
+    assert first.changed == (diff(desired, actual, owned) != [])
+
+
+@given(desired=tables(OURS), actual=tables())
+def test_check_tells_the_same_and_touches_nothing(desired, actual):
+    table = FakeIpvsTable(actual)
+    checked = reconcile_ipvs(table, desired, owned, check=True)
+    assert table.log == []
+    assert table.dump() == actual
+    done = reconcile_ipvs(table, desired, owned)
+    assert (done.changes, done.before, done.after) == (
+        checked.changes,
+        checked.before,
+        checked.after,
+    )
 
 
 @given(desired=tables(OURS), actual=tables(OURS))

@@ -119,6 +119,22 @@ def test_a_run_takes_only_what_the_walk_would_read_alike(make, walk, data):
     assert found == [walk(datagram, message) for message in decode.messages(datagram, stopped)]
 
 
+@pytest.mark.parametrize(
+    ("seq", "flags"), [(8, 2), (7, 2 | 0x10)], ids=["of another dump", "of an interrupted dump"]
+)
+def test_a_run_stops_before_a_message(seq, flags):
+    """What the socket must see for itself is left to it."""
+    decoder = DestDecoder()
+    good, odd = bytearray(DESTS[0]), bytearray(DESTS[0])
+    struct.pack_into("=HI", good, 6, 2, 7)
+    struct.pack_into("=HI", odd, 6, flags, seq)
+    decoder.decode(good, decode.Message(0x1C, 2, 7, 0, len(good)))
+    found = []
+    datagram = bytes(good + odd + good)
+    assert decoder.decode_run(datagram, 0, len(datagram), 7, found) == len(good)
+    assert len(found) == 1
+
+
 def test_layout_is_learned_and_used():
     """The second message of a shape takes the fast way: proved by breaking the long one."""
     decoder = DestDecoder()

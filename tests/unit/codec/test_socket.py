@@ -105,3 +105,11 @@ def test_messages_of_others_are_not_taken_for_answers(table):
 def test_overrun_is_noticed(table):
     with pytest.raises(RepliesLostError, match="overflowed"):
         listed(table, [(0, [service(0), (4, MULTI, 0, b"")])])
+
+
+def test_late_answers_are_not_charged_to_a_new_batch(table):
+    """A refusal that nobody read must not be the outcome of what was sent after it."""
+    refused = (2, 0, -2, struct.pack("=i", -17) + bytes(16))
+    accepted = (2, 0, 1, struct.pack("=i", 0) + bytes(16))
+    table._socket._socket = Recorded([(0, [refused]), (0, [accepted])])
+    assert table._socket.batch([b"first", b"second"]) == [(0, ""), (0, "")]
