@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from benchlab import BenchLab, bench_lab
-from fairlead_lab.config import LabConfig
 from rich.console import Console
 from rich.table import Table
 
 from fairlead.adapters.kube_client import MERGE_PATCH, KubeApi
 from fairlead.adapters.netns import entered
+from fairlead_lab.config import LabConfig
+from fairlead_lab.solo import SoloEdge, solo_edge
 
 NAMESPACE = "default"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
@@ -39,6 +39,7 @@ SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
 FIRST_VIP = ip_address("10.200.0.1")
 PACE = 0.025
 PYTHON = sys.executable
+LEGS = ("patch_to_socket", "socket_to_kernel", "patch_to_kernel")
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,10 @@ class Cluster:
             self.api.request("DELETE", f"{SLICES}/s{number}")
             self.api.request("DELETE", f"{SERVICES}/s{number}")
 
-    def flip(self, endpoints: int, *, ready: bool) -> None:
+    def flip(self, *, ready: bool) -> None:
         """Set the readiness of one endpoint of the first Service's first node."""
         path = f"{SLICES}/s0"
         patch = [{"op": "replace", "path": "/endpoints/0/conditions/ready", "value": ready}]
-        del endpoints
         self.api.request("PATCH", path, body=patch, content_type="application/json-patch+json")
 
     def _service(self, number: int) -> None:
@@ -141,7 +141,7 @@ class Cluster:
 class Bench:
     """One run over all sizes."""
 
-    def __init__(self, lab: BenchLab, cluster: Cluster, flips: int) -> None:
+    def __init__(self, lab: SoloEdge, cluster: Cluster, flips: int) -> None:
         self.lab, self.guest, self.cluster, self.flips = lab, lab.guest, cluster, flips
 
     def size(self, size: Size) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Bench:
         self._wait_ready(size)
         result["cold_start_s"] = round(time.monotonic() - begun, 2)
         print(f"{size}: agent ...", flush=True)
-        result["agent"] = self._series("agent", size)
+        result["agent"] = self._series("agent")
         result["agent"]["metrics_ms"] = self._own_histogram()
         self.guest("stop", "agent")
         print(f"{size}: floor ...", flush=True)
@@ -162,7 +162,7 @@ class Bench:
                 NAMESPACE, "s0", "n000", str(FIRST_VIP), "10.201.0.1", "80"]  # fmt: skip
         self.guest("start", "floor", argv)
         time.sleep(3)
-        result["floor"] = self._series("floor", size)
+        result["floor"] = self._series("floor")
         self.guest("stop", "floor")
         self.guest("run", ["ipvsadm", "-C"])
         self.cluster.clear(size)
@@ -178,15 +178,15 @@ class Bench:
         config = {"edge": "edge1", "kubeconfig": "/out/kubeconfig", "inventory": "/out/edges.yaml",
                   "namespace": NAMESPACE, "runtime_dir": "/run/fairlead", "announce": False,
                   "metrics_listen": "127.0.0.1:9120"}  # fmt: skip
-        (self.lab.out / "edges.yaml").write_text(yaml.safe_dump(document))
-        (self.lab.out / "agent.yaml").write_text(yaml.safe_dump(config))
+        (self.lab.shared / "edges.yaml").write_text(yaml.safe_dump(document))
+        (self.lab.shared / "agent.yaml").write_text(yaml.safe_dump(config))
         self.guest("run", ["mkdir", "-p", "/run/fairlead"])
         argv = [PYTHON, "-m", "fairlead", "agent", "--config", "/out/agent.yaml"]
         self.guest("start", "agent", argv)
 
     def _metrics(self) -> dict[str, float]:
-        text = self.guest("run", [PYTHON, "-c", "import urllib.request as u; print(u.urlopen("
-                                  "'http://127.0.0.1:9120/metrics').read().decode())"])  # fmt: skip
+        code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9120/metrics').read()"
+        text = self.guest("run", [PYTHON, "-c", f"{code}.decode())"])
         rows = (line.rsplit(" ", 1) for line in text.splitlines() if line and line[0] != "#")
         return {name: float(value) for name, value in rows}
 
@@ -201,9 +201,9 @@ class Bench:
             if status.get("synced") and status.get("real_servers") == wanted:
                 return
             time.sleep(0.3)
-        raise SystemExit(f"the agent did not come in step; see {self.lab.out}/agent.log")
+        raise SystemExit(f"the agent did not come in step; see {self.lab.shared}/agent.log")
 
-    def _series(self, name: str, size: Size) -> dict[str, Any]:
+    def _series(self, name: str) -> dict[str, Any]:
         """Flip, wait, read; then percentiles of each leg."""
         for _ in range(10):  # caches, first allocations
             self._flip(ready=False)
@@ -229,7 +229,6 @@ class Bench:
             "patch_to_kernel": [r["done"] - r["sent"] - offset for r in rows],
             "patch_answer": [r["answered"] - r["sent"] for r in rows],
         }
-        del size
         return {
             **{leg: _percentiles(values) for leg, values in legs.items()},
             "cpu_ms_per_event": round(cpu * 1e3, 3),
@@ -252,7 +251,7 @@ class Bench:
         """One flip; the moment of each leg, None when the weight did not come."""
         self.guest("take")
         sent = time.time()
-        self.cluster.flip(0, ready=ready)
+        self.cluster.flip(ready=ready)
         answered = time.time()
         time.sleep(PACE)
         seen = self.guest("take")
@@ -308,8 +307,7 @@ def show(report: dict[str, Any]) -> None:
         floor = size["floor"]["patch_to_kernel"]["p50"]
         for name in ("agent", "floor"):
             row = size[name]
-            legs = [f"{row[leg]['p50']:.2f} / {row[leg]['p99']:.2f}"
-                    for leg in ("patch_to_socket", "socket_to_kernel", "patch_to_kernel")]  # fmt: skip
+            legs = [f"{row[leg]['p50']:.2f} / {row[leg]['p99']:.2f}" for leg in LEGS]
             ratio = row["patch_to_kernel"]["p50"] / floor
             table.add_row(f"{size['services']} x {size['endpoints']}", name, *legs, f"{ratio:.2f}",
                           f"{row['cpu_ms_per_event']:.2f}", f"{row['rss_mb']:.0f}")  # fmt: skip
@@ -328,8 +326,9 @@ def main() -> None:
     sizes = [Size(*map(int, text.split("x"))) for text in options.sizes.split(",")]
     report: dict[str, Any] = {"machine": machine(), "sizes": []}
     cfg = LabConfig(name="flbench", index=77)
-    with bench_lab(cfg) as lab, entered(cfg.netns("cp")):
-        bench = Bench(lab, Cluster(KubeApi(lab.kubeconfig)), options.flips)
+    verbs = Path(__file__).with_name("readiness_guest.py")
+    with solo_edge(cfg, verbs=verbs) as lab, entered(cfg.netns("cp")):
+        bench = Bench(lab, Cluster(KubeApi(cfg.admin_kubeconfig)), options.flips)
         report["sizes"] = [bench.size(size) for size in sizes]
     show(report)
     if options.json:
