@@ -24,7 +24,7 @@ from fairlead.planner.case import Case, age, decide
 from fairlead.planner.choice import Chooser
 from fairlead.planner.ledger import Claim, Ledger
 from fairlead.planner.pools import NamespaceLabels, PoolIndex, reserved_addresses
-from fairlead.planner.requests import is_ours
+from fairlead.planner.requests import POOL_NOTE, is_ours
 from fairlead.planner.shape import shape_events
 
 
@@ -166,7 +166,7 @@ class Allocator:
                 self._granted.pop(key, None)
         for key in keys - decided.keys():
             service = self._services.get(key)
-            if service and service.type != "LoadBalancer" and service.ingress:
+            if service is not None and _has_remains(service):
                 decided[key] = ServicePlan(key=key, changed=True)
         changed = [plan for key, plan in decided.items() if self._decided.get(key) != plan]
         for key in keys:
@@ -178,3 +178,13 @@ class Allocator:
         for event in shape_events(case.service, self._inventory):
             case.events.append(event)
         return case.plan()
+
+
+def _has_remains(service: Service) -> bool:
+    """Whether a Service that is no LoadBalancer any more still carries what it was given.
+
+    The API server empties the status itself when the type changes, but leaves the note of the pool.
+    """
+    if service.type == "LoadBalancer":
+        return False
+    return bool(service.ingress) or POOL_NOTE in service.annotations

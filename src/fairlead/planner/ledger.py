@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who holds which address, who may share it, and which is free (metallb reference 2.3, 2.4)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 import msgspec
@@ -44,14 +44,46 @@ class Claim(msgspec.Struct, frozen=True):
 NOTHING = Claim(None, ())
 
 
+class _Shared:
+    """Addresses that Services of one sharing key and backend hold.
+
+    Thousands of Services may carry one key, so each set of ports looks at an address once: what it
+    finds unusable stays so until somebody leaves (`forget`).
+    """
+
+    def __init__(self) -> None:
+        self.addresses: dict[IPAddress, None] = {}
+        self._order: list[IPAddress] = []
+        self._looked: dict[frozenset[tuple[Protocol, int]], tuple[int, set[IPAddress]]] = {}
+
+    def add(self, address: IPAddress) -> None:
+        """Somebody came to an address."""
+        if address not in self.addresses:
+            self.addresses[address] = None
+            self._order.append(address)
+
+    def forget(self) -> None:
+        """Somebody left an address."""
+        self._order = list(self.addresses)
+        self._looked.clear()
+
+    def usable(self, use: Use, fits: Callable[[IPAddress], bool]) -> set[IPAddress]:
+        """Addresses that a Service may join."""
+        looked, known = self._looked.get(use.ports, (0, set[IPAddress]()))
+        usable = {address for address in (*known, *self._order[looked:]) if fits(address)}
+        self._looked[use.ports] = (len(self._order), usable)
+        return usable
+
+
 class Ledger:
     """Addresses in use. Claims are checked by the caller with `problem` before `claim`."""
 
     def __init__(self, pools: PoolIndex) -> None:
         self._pools = pools
         self._users: dict[IPAddress, dict[ObjectKey, Use]] = {}
+        self._ports: dict[IPAddress, dict[tuple[Protocol, int], ObjectKey]] = {}
         self._held: dict[ObjectKey, Claim] = {}
-        self._shared: dict[tuple[str, str], dict[IPAddress, None]] = {}
+        self._shared: dict[tuple[str, str], _Shared] = {}
         self._named: dict[IPAddress, int] = {}
         # First number of a range that may be free, per (pool, range, whether named ones count):
         # everything below is taken. Lowered when an address is released.
@@ -67,14 +99,17 @@ class Ledger:
 
     def problem(self, use: Use, address: IPAddress) -> str:
         """Why a Service can't use an address, in upstream's words; "" if it can."""
-        others = [user for user in self._users.get(address, {}).values() if user.key != use.key]
-        if not others:
+        users = self._users.get(address, {})
+        # Those on one address all fit together: one of them speaks for the others.
+        other = next((user for user in users.values() if user.key != use.key), None)
+        if other is None:
             return ""
-        if not all(use.may_share(other) for other in others):
-            names = ",".join(sorted(str(other.key) for other in others))
+        if not use.may_share(other):
+            names = ",".join(sorted(str(key) for key in users if key != use.key))
             return f'can\'t change sharing key for "{use.key}", address also in use by {names}'
+        ports = self._ports[address]
         for protocol, port in sorted(use.ports):
-            if any((protocol, port) in other.ports for other in others):
+            if ports.get((protocol, port), use.key) != use.key:
                 return f'port {protocol}/{port} is already in use on "{address}"'
         return ""
 
@@ -84,8 +119,9 @@ class Ledger:
         self._held[use.key] = Claim(use, addresses)
         for address in addresses:
             self._users.setdefault(address, {})[use.key] = use
+            self._ports.setdefault(address, {}).update(dict.fromkeys(use.ports, use.key))
             if use.sharing:
-                self._shared.setdefault((use.sharing, use.backend), {})[address] = None
+                self._shared.setdefault((use.sharing, use.backend), _Shared()).add(address)
 
     def release(self, key: ObjectKey) -> "Claim":
         """Take a Service's addresses back; return them."""
@@ -93,11 +129,15 @@ class Ledger:
         for address in claim.addresses:
             users = self._users[address]
             use = users.pop(key)
-            shares = self._shared.get((use.sharing, use.backend))
-            if shares is not None and not any(use.may_share(user) for user in users.values()):
-                shares.pop(address, None)
+            for port in use.ports:
+                self._ports[address].pop(port, None)
+            shared = self._shared.get((use.sharing, use.backend))
+            if shared is not None:
+                if not any(use.may_share(user) for user in users.values()):
+                    shared.addresses.pop(address, None)
+                shared.forget()
             if not users:
-                del self._users[address]
+                del self._users[address], self._ports[address]
                 self._lower(address)
         return claim
 
@@ -138,15 +178,16 @@ class Ledger:
         free = self._first_free(pool, part, version, named_too=named_too)
         if not use.sharing:
             return free
-        shares = self._shared.get((use.sharing, use.backend), {})
+        shared = self._shared.get((use.sharing, use.backend))
+        if shared is None:
+            return free
         limit = last if free is None else int(free)
         usable = [
             address
-            for address in shares
+            for address in shared.usable(use, lambda address: not self.problem(use, address))
             if address.version == version
             and first <= int(address) <= limit
             and not self._pools.forbids(pool, address)
-            and not self.problem(use, address)
         ]
         return min(usable, key=int, default=free)
 

@@ -232,3 +232,11 @@ def test_a_slice_that_changes_its_service_leaves_the_former_one() -> None:
 def test_endpoint_words_mean_what_they_say() -> None:
     assert endpoint("10.244.0.1@n1 draining").serving
     assert not endpoint("10.244.0.1@n1 gone").serving
+
+
+def test_an_address_that_nobody_names_any_more_is_the_first_choice_again() -> None:
+    made = state(svc("y", want="10.0.0.1", want_pool="nowhere"), svc("x", holds="10.0.0.2"))
+    made.remove("Service", ObjectKey("default", "y"))
+    made.put(svc("z"))
+    (decision,) = made.take_decisions()
+    assert str(decision.addresses[0]) == "10.0.0.1"
