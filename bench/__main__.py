@@ -3,7 +3,7 @@
 
     python -m bench [NAME ...] [--out FILE]
 
-Each benchmark is a script of its own with `--json FILE`; this runs them one after the other, so that
+Each benchmark is a script of its own with `--json FILE`; this runs them in turn, so that
 none disturbs another, and collects what they wrote.
 """
 
