@@ -2,6 +2,7 @@
 """Virtual servers and VIPs -> one edge's slice of the plan: addresses, VRRP, BGP."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import Announce, IPAddress
@@ -23,9 +24,14 @@ def virtual_server_order(server: VirtualServer) -> tuple[int, int, str, int]:
     return (server.address.version, int(server.address), server.protocol.value, server.port)
 
 
+def announce_ways(inventory: Inventory) -> tuple[Announce, ...]:
+    """How a VIP is announced where no advertisement says otherwise."""
+    return inventory.announce if inventory.announce_default else ()
+
+
 def vip_addresses(ready: Mapping[IPAddress, bool], inventory: Inventory) -> tuple[VipAddress, ...]:
     """VIPs with whether they are announced now, sorted."""
-    ways = inventory.announce if inventory.announce_default else ()
+    ways = announce_ways(inventory)
     return tuple(
         VipAddress(address, ways, ready[address]) for address in sorted(ready, key=address_order)
     )
@@ -67,7 +73,7 @@ def vrrp_instances(
             ),
             advertised_address=settings.advertised_address,
             addresses=tuple(
-                vip.address for vip in vips if vip.ready and Announce.VRRP in vip.announce
+                [vip.address for vip in vips if vip.ready and Announce.VRRP in vip.announce]
             ),
         ),
     )
@@ -85,10 +91,18 @@ def bgp_announcements(
     if not peers:
         return ()
     return tuple(
-        BgpAnnouncement(prefix=f"{vip.address}/{vip.address.max_prefixlen}", peers=peers)
-        for vip in vips
-        if vip.ready and Announce.BGP in vip.announce
+        [
+            host_route(vip.address, peers)
+            for vip in vips
+            if vip.ready and Announce.BGP in vip.announce
+        ]
     )
+
+
+@lru_cache(maxsize=65_536)
+def host_route(address: IPAddress, peers: tuple[str, ...]) -> BgpAnnouncement:
+    """One VIP as a prefix; cached, because all are told again when one changes."""
+    return BgpAnnouncement(prefix=f"{address}/{address.max_prefixlen}", peers=peers)
 
 
 def _priority(edge: Edge, inventory: Inventory) -> int:

@@ -95,7 +95,7 @@ class PlannerState:
         self._pool_errors: tuple[ObjectError, ...] = ()
         self._allocator = Allocator(inventory)
         self._untold: dict[ObjectKey, ServicePlan] = {}
-        self._vips = VipTable()
+        self._vips = VipTable(inventory)
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
         self._dirty: set[ObjectKey] = set()
         self._pending: dict[str, _Pending] = {}
@@ -216,7 +216,7 @@ class PlannerState:
         if not pending.vips:
             return EdgeDelta(virtual_servers=changed)
         pending.vips = False
-        vips = self._vips.addresses(self.inventory)
+        vips = self._vips.addresses()
         vrrp = vrrp_instances(edge, vips, self.inventory)
         bgp = bgp_announcements(edge, vips, self.inventory)
         delta = EdgeDelta(
@@ -231,7 +231,7 @@ class PlannerState:
     def edge_plan(self, edge_name: str) -> EdgePlan:
         """An edge's whole slice of the plan."""
         self._settle()
-        vips = self._vips.addresses(self.inventory)
+        vips = self._vips.addresses()
         servers = [server for shaped in self._shaped.values() for server in shaped]
         return edge_plan(self._edges[edge_name], servers, vips, self.inventory)
 

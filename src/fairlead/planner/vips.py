@@ -7,7 +7,7 @@ from collections.abc import Collection
 from fairlead.model.inventory import Inventory
 from fairlead.model.names import IPAddress, ObjectKey
 from fairlead.model.plan import VipAddress
-from fairlead.planner.edges import vip_addresses
+from fairlead.planner.edges import announce_ways
 from fairlead.planner.shape import address_order
 
 _NOBODY: frozenset[ObjectKey] = frozenset()
@@ -16,12 +16,14 @@ _NOBODY: frozenset[ObjectKey] = frozenset()
 class VipTable:
     """Kept in order as Services come and go; a change costs what it touches."""
 
-    def __init__(self) -> None:
+    def __init__(self, inventory: Inventory) -> None:
+        self._ways = announce_ways(inventory)
         self._carried: dict[ObjectKey, tuple[IPAddress, ...]] = {}
         self._users: dict[IPAddress, set[ObjectKey]] = {}
         self._answering: dict[ObjectKey, Collection[IPAddress]] = {}
-        self._ready: dict[IPAddress, bool] = {}
-        self._order: list[tuple[tuple[int, int], IPAddress]] = []
+        # By number: `ipaddress` hashes in Python, and all are walked at each change.
+        self._values: dict[tuple[int, int], VipAddress] = {}
+        self._order: list[tuple[int, int]] = []
         self._touched: set[IPAddress] = set()
 
     def carriers(self) -> Collection[ObjectKey]:
@@ -73,22 +75,24 @@ class VipTable:
         changed = False
         for address in self._touched:
             users = self._users.get(address)
-            row = (address_order(address), address)
+            row = address_order(address)
+            before = self._values.get(row)
             if not users:
                 self._users.pop(address, None)
-                if self._ready.pop(address, None) is not None:
-                    del self._order[bisect_left(self._order, row)]
+                if before is not None:
+                    del self._values[row], self._order[bisect_left(self._order, row)]
                     changed = True
                 continue
             ready = any(address in self._answering.get(key, ()) for key in users)
-            if address not in self._ready:
+            if before is not None and before.ready is ready:
+                continue
+            if before is None:
                 insort(self._order, row)
-            changed = changed or self._ready.get(address) is not ready
-            self._ready[address] = ready
+            self._values[row] = VipAddress(address, self._ways, ready)
+            changed = True
         self._touched.clear()
         return changed
 
-    def addresses(self, inventory: Inventory) -> tuple[VipAddress, ...]:
+    def addresses(self) -> tuple[VipAddress, ...]:
         """All VIPs, sorted."""
-        ready = {address: self._ready[address] for _, address in self._order}
-        return vip_addresses(ready, inventory)
+        return tuple(map(self._values.__getitem__, self._order))
