@@ -14,7 +14,10 @@ from fairlead import __version__
 from fairlead.model.errors import FairleadError
 
 VERBS: Mapping[str, tuple[str, str]] = {
-    "agent": ("fairlead.agent.command:agent_command", "Keep this edge true to the cluster (a service)."),
+    "agent": (
+        "fairlead.agent.command:agent_command",
+        "Keep this edge true to the cluster (a service).",
+    ),
     "plan": ("fairlead.cli.plan:plan", "Show what manifests would become, offline."),
     "status": ("fairlead.cli.status:status_command", "Show what this edge carries now."),
     "version": ("fairlead.cli.main:version", "Print the version."),
