@@ -70,12 +70,9 @@ def ensure_lan(cfg: LabConfig) -> None:
     netns.ensure_netns(lan)
     if not netns.link_exists(lan, BRIDGE):
         netns.batch(
-            lan,
-            f"""
-            link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0
-            link set {BRIDGE} addrgenmode none up
-            """,
+            lan, f"link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
         )
+    netns.batch(lan, f"link set {BRIDGE} addrgenmode none up")
 
 
 def attach_host(
@@ -84,7 +81,7 @@ def attach_host(
     """Make a host's namespace with `eth0` on the LAN; returns the namespace's name.
 
     The host gets its LAN addresses, v4 and v6 (`address` replaces the v4 one), and the router as
-    its default route. Everything that stands already is left alone, so this also repairs.
+    its default route. What stands already stays; what is missing or was cut is mended.
 
     Raises:
         netns.NetnsError: a command failed.
@@ -101,8 +98,8 @@ def _attach(cfg: LabConfig, host: str, address: str, *, gateway: bool) -> None:
     ensure_lan(cfg)
     netns.ensure_netns(name)
     netns.sysctl(name, _HOST_SYSCTLS)
-    if netns.ensure_veth(cfg.netns("lan"), host, name, "eth0"):
-        netns.batch(cfg.netns("lan"), f"link set {host} addrgenmode none master {BRIDGE} up")
+    netns.ensure_veth(cfg.netns("lan"), host, name, "eth0")
+    netns.batch(cfg.netns("lan"), f"link set {host} addrgenmode none master {BRIDGE} up")
     routes = (
         f"""
         route replace default via {cfg.router_address} dev eth0
@@ -151,8 +148,8 @@ def _attach_rclient(cfg: LabConfig) -> None:
 def _attach_root(cfg: LabConfig) -> None:
     """The root namespace's leg: for ssh, kubectl and Ansible. Not a route for anything else."""
     link, lan = cfg.root_link, cfg.netns("lan")
-    if netns.ensure_veth(lan, "root", None, link):
-        netns.batch(lan, f"link set root addrgenmode none master {BRIDGE} up")
+    netns.ensure_veth(lan, "root", None, link)
+    netns.batch(lan, f"link set root addrgenmode none master {BRIDGE} up")
     netns.batch(
         None,
         f"""
