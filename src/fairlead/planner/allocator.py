@@ -90,9 +90,13 @@ class Allocator:
 
     def remove(self, key: ObjectKey) -> None:
         """Note a Service that is gone."""
-        if self._services.pop(key, None) is not None:
-            self._granted.pop(key, None)
+        if self._services.pop(key, None) is None:
+            return
+        self._granted.pop(key, None)
+        if key in self._decided or self._ledger.held(key).addresses:
             self._dirty.add(key)
+        else:  # an agent that never leads must not remember every Service that ever was
+            self._dirty.discard(key)
 
     def decision(self, key: ObjectKey) -> ServicePlan | None:
         """The last decision about a Service; None where there is nothing to say."""
@@ -119,7 +123,7 @@ class Allocator:
         chooser.claim(cases)
         moved = any(not self._ledger.held(key).keeps(claim) for key, claim in freed.items())
         waiting = self._waiting - keys
-        if waiting and (moved or any(chooser.asks(case) for case in cases)):
+        if waiting and (moved or any(case.addresses and chooser.asks(case) for case in cases)):
             self._withdraw(waiting)
             late = self._cases(waiting)
             chooser.claim(late)
