@@ -73,6 +73,16 @@ def test_check_makes_nothing(links):
     assert not links.exists()
 
 
+def test_addresses_are_removed_under_the_prefix_length_they_have(links, netns):
+    links.ensure_link()
+    # The first of a subnet is primary; an own address always is, and VIPs are secondaries of it.
+    for text in ("192.0.2.9/24", "192.0.2.7/24", "192.0.2.8/32", "2001:db8::7/64"):
+        inside(netns, f"ip addr add {text} dev fairlead0")
+    links.remove(ips("192.0.2.7", "192.0.2.8", "2001:db8::7", "192.0.2.77"), "fairlead0")
+    assert links.addresses() == ips("192.0.2.9")
+    links.remove(ips("192.0.2.7"), "nosuch")
+
+
 def test_repeating_a_change_is_done(links):
     reconcile_addresses(links, ips("192.0.2.7"), owned)
     (change,) = reconcile_addresses(links, (), owned).changes

@@ -106,6 +106,10 @@ class AgentEdge:
     def delete(self, name: str) -> None:
         self.api.request("DELETE", f"{SERVICES}/{name}")
 
+    def remove(self, name: str, vip: str) -> None:
+        self.delete(name)
+        wait_for("it is gone", lambda: vip not in self.table() + self.shell("ip -br addr"))
+
     def vip(self, name: str) -> str:
         def ingress() -> str:
             status = self.get(f"{SERVICES}/{name}")["status"]["loadBalancer"]
@@ -208,8 +212,7 @@ def test_readiness_moves_the_weight_and_the_last_one_withdraws(edge: AgentEdge) 
     edge.endpoints("ready", True, True)
     wait_for("back", lambda: edge.shell("ip -br a").count(f"{vip}/32") == 2)
     wait_for("weight 2 again", edge.rule(vip, 2))
-    edge.delete("ready")
-    wait_for("gone", lambda: vip not in edge.table() and vip not in edge.shell("ip -br a"))
+    edge.remove("ready", vip)
 
 
 def test_refusal_is_told_once(edge: AgentEdge) -> None:
@@ -250,7 +253,7 @@ def test_drift_is_repaired_and_foreign_virtual_servers_are_not_touched(edge: Age
     wait_for("stray removed", lambda: "10.222.91.190" not in edge.table())
     assert "198.51.100.1:80" in edge.table()
     edge.shell("ipvsadm -D -t 198.51.100.1:80")
-    edge.delete("drift")
+    edge.remove("drift", vip)
 
 
 @pytest.mark.parametrize("number", [9, 15])

@@ -4,7 +4,7 @@
 pyroute2 costs 0.1 s and 20 MB to import, so that happens when a `Links` is opened, not before.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -172,6 +172,33 @@ class Links:
             raise ApplyError(f"link {name} does not exist; ensure_link makes it")
         for change in changes:
             self._change(index, change, name)
+
+    def remove(self, addresses: Collection[IPAddress], name: str) -> None:
+        """Take addresses off a link, with whatever prefix length they stand there.
+
+        The kernel removes an address only under its own prefix length, and what a dead keepalived
+        left behind has the one of the inventory.
+
+        Raises:
+            ApplyError: Names the first address that the kernel refused to remove.
+        """
+        index = self._index(name)
+        if index is None:
+            return
+        for message in list(self._route.get_addr(index=index)):
+            address = ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
+            if address not in addresses:
+                continue
+            length = message["prefixlen"]
+            try:
+                self._route.addr(
+                    "del", index=index, address=str(address), prefixlen=length,
+                    family=message["family"],
+                )  # fmt: skip
+            except self._error as error:
+                if getattr(error, "code", 0) != _EADDRNOTAVAIL:
+                    what = f"-{address}/{length}: {error.args[-1]}"
+                    raise ApplyError(f"link {name}: {what}") from error
 
     def _change(self, index: int, change: AddressChange, name: str) -> None:
         adding = isinstance(change, AddAddress)

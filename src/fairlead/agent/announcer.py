@@ -26,7 +26,6 @@ from fairlead.adapters.links import Links, reconcile_addresses
 from fairlead.adapters.nft import reconcile_masquerade
 from fairlead.adapters.process import DaemonWatch
 from fairlead.agent.edgelock import SharedEdgeLock
-from fairlead.diff.addresses import DelAddress
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import VrrpInstance
@@ -83,7 +82,7 @@ class AnnounceState:
     cleanups: int = 0
     error: str = ""
     keepalived: bool | None = None
-    held: Held = field(default_factory=Held)
+    held: Held | None = None
 
 
 class Steps(Protocol):
@@ -139,7 +138,7 @@ class EdgeSteps:
 
     def clean(self, interface: str, addresses: Iterable[IPAddress]) -> None:
         """Take addresses off the LAN interface."""
-        self._links.apply([DelAddress(address) for address in addresses], interface)
+        self._links.remove(set(addresses), interface)
 
     def close(self) -> None:
         """Let go of sockets."""

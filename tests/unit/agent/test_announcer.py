@@ -177,6 +177,13 @@ def test_what_stands_at_the_start_is_told_before_anything_is_changed(rig: Rig) -
     assert rig.held[1].bgp == {VIP, OTHER}
 
 
+def test_nothing_at_the_start_is_told_too(rig: Rig) -> None:
+    """Else the first VIP that comes would be taken for what was there before."""
+    rig.steps.lan.clear()
+    rig.announcer.want(wanted(1, vrrp=()))
+    eventually(lambda: rig.held == [Held()])
+
+
 def test_killed_keepalived_leaves_no_vip_behind(
     rig: Rig, keepalived: subprocess.Popen[bytes]
 ) -> None:
