@@ -24,13 +24,22 @@ GUEST_FILES = Path(__file__).with_name("guest")
 BASE_PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "openssh-server", "python3", "python3-apt"),
     *("iproute2", "iputils-ping", "kmod", "ca-certificates", "netbase", "procps"),
-    # Libraries and helpers as any server has them. They are here for speed alone: to unpack a
-    # package takes a guest a second or two.
-    *("libglib2.0-0", "libjansson4", "libnetfilter-conntrack3", "libnftables1", "libnl-3-200"),
-    *("libnl-genl-3-200", "libpcap0.8", "libpci3", "libpopt0", "libsensors5", "libsnmp40"),
-    *("libssh-gcrypt-4", "python3-venv", "iptables"),
 )
 """What a bare edge machine has: a Debian, and none of the programs that make it an edge."""
+COMMON_PACKAGES = {
+    "bookworm": (
+        *("libglib2.0-0", "libjansson4", "libnetfilter-conntrack3", "libnftables1", "libnl-3-200"),
+        *("libnl-genl-3-200", "libpcap0.8", "libpci3", "libpopt0", "libsensors5", "libsnmp40"),
+        *("libssh-gcrypt-4", "python3-venv", "iptables"),
+    ),
+    "trixie": (
+        *("libglib2.0-0t64", "libjansson4", "libnetfilter-conntrack3", "libnftables1"),
+        *("libnl-3-200", "libnl-genl-3-200", "libpcap0.8t64", "libpci3", "libpopt0"),
+        *("libsensors5", "libsnmp40t64", "libssh-4", "python3-venv", "iptables"),
+    ),
+}
+"""Libraries and helpers as any server has them, here for speed alone: to unpack a package takes a
+guest a second or two. A release without an entry is just slower."""
 OFFERED_PACKAGES = (
     *("keepalived", "bird2", "frr", "frr-pythontools", "ipvsadm", "nftables"),
     *("conntrack", "ethtool", "tcpdump", "curl", "iputils-arping", "python3-pip"),
@@ -108,11 +117,15 @@ def _prune(root: Path, release: str) -> None:
             shutil.rmtree(folder)
 
 
+def _included(release: str) -> tuple[str, ...]:
+    return (*BASE_PACKAGES, *COMMON_PACKAGES.get(release, ()))
+
+
 def _key(release: str, modules: Path) -> str:
     """Hash of everything that the image is built from, but the day's state of the archive."""
     digest = hashlib.sha256()
     words = (release, modules.name, str(modules.stat().st_mtime_ns), SIZE)
-    digest.update("\0".join((*words, *BASE_PACKAGES, "/", *OFFERED_PACKAGES)).encode())
+    digest.update("\0".join((*words, *_included(release), "/", *OFFERED_PACKAGES)).encode())
     for file in sorted(GUEST_FILES.iterdir()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
@@ -191,7 +204,7 @@ def _bootstrap(made: Path, release: str, sources: Sequence[str], modules: Path, 
         [
             *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"),
             *("--kill-child=KILL", "--mount-proc", "mmdebstrap", "--mode=root"),
-            *("--variant=minbase", f"--include={','.join(BASE_PACKAGES)}"),
+            *("--variant=minbase", f"--include={','.join(_included(release))}"),
             "--dpkgopt=path-exclude=/usr/share/doc/*",
             "--dpkgopt=path-exclude=/usr/share/man/*",
             "--dpkgopt=path-exclude=/usr/share/locale/*",
