@@ -39,6 +39,7 @@ class AgentEdge:
 
     def start(self) -> None:
         argv = [sys.executable, "-m", "fairlead", "agent", "--config", "/out/agent.yaml"]
+        self.shell("rm -f /run/fairlead/status.json")  # that of the one before
         self.guest("start", "agent", argv)
         self.wait_synced()
 
@@ -110,14 +111,14 @@ class AgentEdge:
         self.delete(name)
         wait_for("it is gone", lambda: vip not in self.table() + self.shell("ip -br addr"))
 
-    def vip(self, name: str) -> str:
+    def vip(self, name: str, timeout: float = 10) -> str:
         def ingress() -> str:
             status = self.get(f"{SERVICES}/{name}")["status"]["loadBalancer"]
             found = status.get("ingress", [])
             assert all(one["ipMode"] == "VIP" for one in found)
             return found[0]["ip"] if found else ""
 
-        return wait_for(f"{name} has an address", ingress, 10)
+        return wait_for(f"{name} has an address", ingress, timeout)
 
     def events(self, name: str) -> list[tuple[str, str, str]]:
         items = self.get("/api/v1/namespaces/default/events")["items"]
@@ -264,7 +265,6 @@ def test_restart_adopts_everything_unchanged(edge: AgentEdge, number: int) -> No
     edge.guest("stop", "agent", number)
     assert edge.table() == before
     assert edge.shell("ip -br addr") == addresses
-    edge.shell("rm -f /run/fairlead/status.json")
     edge.start()
     assert edge.changes() == 0
     assert edge.table() == before
@@ -341,10 +341,12 @@ def test_status_command_tells_role_and_table(edge: AgentEdge) -> None:
     servers = {server["address"]: server for server in shown["virtual_servers"]}
     assert servers[vip]["real_servers"][0]["weight"] == 2
     edge.guest("stop", "agent", 9)
-    edge.shell("rm /run/fairlead/status.json")
-    degraded = edge.guest("run", [*argv[:-3], "--inventory", "/out/edges.yaml"], False)
-    assert "the agent never ran here" in degraded
+    people = [word for word in argv if word != "--json"]
+    degraded = edge.guest("run", people, False)
+    assert "the agent is not running" in degraded
     assert vip in degraded
+    edge.shell("rm /run/fairlead/status.json")
+    assert "the agent never ran here" in edge.guest("run", people, False)
     edge.start()
 
 
@@ -364,7 +366,7 @@ def test_crd_that_appears_later_brings_its_pools(edge: AgentEdge) -> None:
     path = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools"
     wait_for("the CRD is served", lambda: _posted(edge, path, pool), 20)
     edge.service("pooled", loadBalancerIP="10.222.92.7")
-    assert wait_for("its address", lambda: edge.vip("pooled"), 60) == "10.222.92.7"
+    assert edge.vip("pooled", timeout=60) == "10.222.92.7"
     mirrored = "/api/v1/namespaces/metallb-system/events"
     edge.endpoints("pooled", True)
     wait_for(

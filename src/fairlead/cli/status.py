@@ -147,8 +147,10 @@ def _agent(path: Path, problems: list[str]) -> StatusDocument | None:
         problems.append(f"the agent never ran here ({path} is missing)")
         return None
     age = time.time() - agent.written
-    if age > _STALE_SECONDS:
-        problems.append(f"the agent has not reported for {age:.0f} s: is it running?")
+    if not Path(f"/proc/{agent.pid}").exists():
+        problems.append(f"the agent is not running; this is what it told {age:.0f} s ago")
+    elif age > _STALE_SECONDS:
+        problems.append(f"the agent has not reported for {age:.0f} s")
     problems.extend(agent_problems(agent))
     return agent
 
