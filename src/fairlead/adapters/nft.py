@@ -6,6 +6,7 @@ writes the same rule into a chain of our own. Actual state is read from the kern
 """
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,8 @@ _SETS = ("masquerade4", "masquerade6")
 _IPTABLES = {4: "iptables-legacy", 6: "ip6tables-legacy"}
 _NAT_MODULES = {4: "iptable_nat", 6: "ip6table_nat"}
 _SECONDS = 20
+# The agent is not root and can't make /run/xtables.lock; the edge's lock keeps our writers apart.
+_AGENT_XTABLES_LOCK = "/run/fairlead/xtables.lock"
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def _iptables_targets(version: int) -> Iterable[MasqueradeTarget]:
         text=True,
         timeout=_SECONDS,
         check=False,
+        env=_environment(),
     )
     if done.returncode != 0:
         return
@@ -141,7 +145,10 @@ def _write_iptables(change: MasqueradeChange) -> None:
         _run([f"{tool}-restore", "-w", "--noflush"], render_iptables(wanted, version))
         jump = ["POSTROUTING", "-j", IPTABLES_CHAIN]
         hooked = subprocess.run(
-            [tool, "-w", "-t", "nat", "-C", *jump], capture_output=True, check=False
+            [tool, "-w", "-t", "nat", "-C", *jump],
+            capture_output=True,
+            check=False,
+            env=_environment(),
         )
         if hooked.returncode != 0:
             _run([tool, "-w", "-t", "nat", "-A", *jump])
@@ -161,7 +168,13 @@ def _enable_conntrack() -> None:
 def _run(argv: Sequence[str], stdin: str = "") -> None:
     try:
         done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=_SECONDS, check=False
+            argv,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+            env=_environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ApplyError(
@@ -169,3 +182,8 @@ def _run(argv: Sequence[str], stdin: str = "") -> None:
         ) from error
     if done.returncode != 0:
         raise ApplyError(f"{' '.join(argv)}: {done.stderr.strip()}")
+
+
+def _environment() -> dict[str, str]:
+    own = {} if os.geteuid() == 0 else {"XTABLES_LOCKFILE": _AGENT_XTABLES_LOCK}
+    return {**os.environ, **own}

@@ -246,10 +246,18 @@ class Announcer:
 
     def _apply(self, steps: Steps, wanted: Wanted) -> None:
         self.state.passes += 1
-        changes = int(steps.masquerade(wanted.masquerade))
-        changes += int(steps.addresses(wanted.bgp, wanted.owned))
-        if wanted.vrrp_used:
-            changes += int(steps.vrrp(wanted.vrrp))
+        changes = 0
+        trouble: list[FairleadError | OSError] = []
+        order: tuple[Callable[[], bool], ...] = (
+            lambda: steps.masquerade(wanted.masquerade),
+            lambda: steps.addresses(wanted.bgp, wanted.owned),
+            lambda: wanted.vrrp_used and steps.vrrp(wanted.vrrp),
+        )
+        for step in order:
+            try:
+                changes += int(step())
+            except (FairleadError, OSError) as error:  # one way down must not hold up the others
+                trouble.append(error)
         self.state.changes += changes
         if changes:
             log.info(
@@ -262,6 +270,8 @@ class Announcer:
                     }
                 },
             )
+        if trouble:
+            raise trouble[0]
 
     def _failed(self, error: Exception) -> None:
         if str(error) != self.state.error:
