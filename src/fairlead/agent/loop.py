@@ -220,7 +220,7 @@ class Loop:
             self._troubled(error)
             return
         self._trouble_over()
-        self._leave(strays)
+        self._leaving.update(dict.fromkeys(strays, self._generation + 1))
         self._announce()
         ports.decide(self)
         self.state.synced = True
@@ -266,10 +266,6 @@ class Loop:
                 self._leaving[key] = self._generation + 1
             else:
                 self._dirty.add(key)
-
-    def _leave(self, keys: Iterable[ServiceKey]) -> None:
-        for key in keys:
-            self._leaving[key] = self._generation + 1
 
     def _release(self, generation: int) -> None:
         """The announcer is done with a generation: virtual servers that waited for it go."""
