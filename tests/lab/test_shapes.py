@@ -86,13 +86,13 @@ def test_affinity_spreads_many_clients(lab: Lab) -> None:
 
 
 def test_late_pods_get_traffic_only_when_their_probe_says_so(lab: Lab) -> None:
-    text = lab.manifest("readiness-probe").replace("late", "later")
+    text = lab.manifest("readiness-probe").replace(": late", ": tardy")
     lab.apply(text)
     try:
-        vip = lab.vip("later")
+        vip = lab.vip("tardy")
         assert not lab.ipvs(lab.master()).get(f"TCP {vip}:80"), "real servers before any is ready"
         assert vip not in lab.addresses(lab.master()), "announced before any pod is ready"
-        lab.ready_pods("later", 3)
+        lab.ready_pods("tardy", 3)
         lab.answers("TCP", vip, 80)
     finally:
         lab.delete(text)

@@ -119,4 +119,4 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     pool_namespace: str = "metallb-system"
     nodes_per_service: int = 25
     announce_default: bool = True
-    hold_unready: bool = False
+    hold_unready: bool = True

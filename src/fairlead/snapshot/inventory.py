@@ -99,7 +99,7 @@ class _Inventory(_Strict):
     pool_namespace: str = "metallb-system"
     nodes_per_service: _Count = 25
     announce_default: bool = True
-    hold_unready: bool = False
+    hold_unready: bool = True
 
 
 def inventory_from_dict(data: Mapping[str, Any]) -> Inventory:

@@ -50,13 +50,14 @@ LOCAL_WEIGHTS = {
         ["10.244.0.1@n1", "10.244.0.2@n1 draining"],
         {"101:80": 1},
     ),
-    "unready-is-removed": (["10.244.0.1@n1", "10.244.0.3@n2 unready"], {"101:80": 1}),
+    "unready-is-held": (["10.244.0.1@n1", "10.244.0.3@n2 unready"], {"101:80": 1, "102:80": 0}),
     "gone-is-removed": (["10.244.0.1@n1", "10.244.0.3@n2 gone"], {"101:80": 1}),
     "nothing-ready-lets-serving-carry": (
         ["10.244.0.1@n1 draining", "10.244.0.2@n1 draining", "10.244.0.3@n2 unready"],
-        {"101:80": 2},
+        {"101:80": 2, "102:80": 0},
     ),
-    "nothing-at-all": (["10.244.0.1@n1 unready"], {}),
+    "nothing-ready": (["10.244.0.1@n1 unready"], {"101:80": 0}),
+    "nothing-at-all": ([], {}),
     "endpoint-without-node": (["10.244.0.1@", "10.244.0.2@n1"], {"101:80": 1}),
     "endpoint-on-an-unknown-node": (["10.244.0.1@n9", "10.244.0.2@n1"], {"101:80": 1}),
 }
@@ -68,12 +69,14 @@ def test_policy_local(row: str) -> None:
     assert reals(shape(LOCAL, eps("x", *endpoints))) == expected
 
 
-def test_unready_is_held_at_weight_0_if_the_inventory_says_so() -> None:
+def test_unready_is_held_at_weight_0_for_tcp_only() -> None:
     service = svc("x", local=True, ports="80:a 53/UDP:b")
     found = eps("x", "10.244.0.1@n1", "10.244.0.3@n2 unready", ports="80:a 53/UDP:b")
-    tcp, udp = shape(service, found, config=inventory(hold_unready=True))
+    tcp, udp = shape(service, found)
     assert reals([tcp]) == {"101:80": 1, "102:80": 0}
     assert reals([udp]) == {"101:53": 1}
+    tcp, udp = shape(service, found, config=inventory(hold_unready=False))
+    assert reals([tcp]) == {"101:80": 1}
 
 
 NODE_GATE = {
