@@ -8,7 +8,6 @@ every message would compete for the guest's one CPU.
 
 import os
 import socket
-import statistics
 import struct
 import subprocess
 import time
@@ -105,13 +104,12 @@ class MeasuringGuest(Guest):
         self._watched = Watched()
 
     def system_call_us(self) -> float:
-        """Median cost of a system call in this guest, in microseconds."""
-        costs = []
-        for _ in range(2000):
-            begun = time.perf_counter()
+        """Mean cost of a system call in this guest, in microseconds (the clock is one here, too)."""
+        count = 5000
+        begun = time.perf_counter()
+        for _ in range(count):
             os.getppid()
-            costs.append(time.perf_counter() - begun)
-        return statistics.median(costs) * 1e6
+        return (time.perf_counter() - begun) / count * 1e6
 
     def take(self) -> dict[str, Any]:
         """See Watched.take."""
