@@ -104,7 +104,7 @@ class MeasuringGuest(Guest):
         self._watched = Watched()
 
     def system_call_us(self) -> float:
-        """Mean cost of a system call in this guest, in microseconds (the clock is one here, too)."""
+        """Mean cost of a system call in this guest, in microseconds (the clock is one, too)."""
         count = 5000
         begun = time.perf_counter()
         for _ in range(count):
