@@ -72,7 +72,7 @@ def test_exhausted_pool_is_a_warning_and_a_freed_address_is_offered(
 apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
 metadata: {name: tiny, namespace: metallb-system}
-spec: {addresses: [203.0.113.200/32], autoAssign: false}
+spec: {addresses: [198.18.0.200/32], autoAssign: false}
 """
     lab.kubectl("create", "namespace", "metallb-system", check=False)
     services = [
@@ -82,11 +82,11 @@ spec: {addresses: [203.0.113.200/32], autoAssign: false}
     lab.apply(pool)
     try:
         lab.apply(services[0])
-        assert lab.vip("first") == "203.0.113.200"
+        assert lab.vip("first") == "198.18.0.200"
         lab.apply(services[1])
         wait_for("a Warning", lambda: _warning(lab, "second", "no available IPs in pool tiny"))
         lab.delete(services[0])
-        assert lab.vip("second") == "203.0.113.200"
+        assert lab.vip("second") == "198.18.0.200"
         assert lab.tcp(neighbour, 80).pod
     finally:
         lab.delete("---".join(services))

@@ -87,10 +87,12 @@ def test_affinity_spreads_many_clients(lab: Lab) -> None:
 
 def test_late_pods_get_traffic_only_when_their_probe_says_so(lab: Lab) -> None:
     text = lab.manifest("readiness-probe").replace(": late", ": tardy")
+    text = text.replace("initialDelaySeconds: 4", "initialDelaySeconds: 12")
     lab.apply(text)
     try:
         vip = lab.vip("tardy")
-        assert not lab.ipvs(lab.master()).get(f"TCP {vip}:80"), "real servers before any is ready"
+        weights = lab.ipvs(lab.master()).get(f"TCP {vip}:80", {})
+        assert not any(weights.values()), "weight before any pod is ready"
         assert vip not in lab.addresses(lab.master()), "announced before any pod is ready"
         lab.ready_pods("tardy", 3)
         lab.answers("TCP", vip, 80)
