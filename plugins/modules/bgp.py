@@ -87,7 +87,7 @@ def main():
         inventory=dict(type="dict", required=True),
         edge=dict(type="str", required=True),
         pools=dict(type="list", elements="str", required=True),
-        **LOCK_OPTION
+        **LOCK_OPTION,
     )
     run(edge_module(options), act)
 

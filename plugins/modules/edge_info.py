@@ -121,7 +121,7 @@ def table():
 def unit_states():
     argv = ["systemctl", "is-active", *("%s.service" % unit for unit in UNITS)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return dict(zip(UNITS, done.stdout.split()))
+    return dict(zip(UNITS, done.stdout.split(), strict=False))
 
 
 def agent_status():

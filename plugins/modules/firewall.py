@@ -59,9 +59,7 @@ def act(module):
     from fairlead.render import masquerade_targets
 
     with locked(module):
-        done = reconcile_masquerade(
-            masquerade_targets(edge_plan(module)), check=module.check_mode
-        )
+        done = reconcile_masquerade(masquerade_targets(edge_plan(module)), check=module.check_mode)
     return dict(
         changed=done.changed,
         targets=texts(done.after),

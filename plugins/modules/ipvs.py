@@ -80,7 +80,7 @@ def act(module):
         done = reconcile_ipvs(
             table,
             desired,
-            ours if module.params["prune"] else (lambda address: False),
+            ours if module.params["prune"] else (lambda _address: False),
             check=module.check_mode,
         )
     done.raise_for_failures()

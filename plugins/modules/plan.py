@@ -127,7 +127,9 @@ def act(module):
 
 
 def error_text(error):
-    return "{file} document {document}: {kind} {namespace}/{name}: {field}: {message}".format(**error)
+    return "{file} document {document}: {kind} {namespace}/{name}: {field}: {message}".format(
+        **error
+    )
 
 
 def main():

@@ -54,7 +54,13 @@ class Answer:
 
 def _answer(raw: bytes) -> Answer:
     body = json.loads(raw)
-    return Answer(body["pod"].rpartition("/")[2], body["node"], body["client"], int(body["port"]), body["protocol"])
+    return Answer(
+        body["pod"].rpartition("/")[2],
+        body["node"],
+        body["client"],
+        int(body["port"]),
+        body["protocol"],
+    )
 
 
 class Held:
