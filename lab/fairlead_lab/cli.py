@@ -65,6 +65,13 @@ def up(cfg: LabConfig, only: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.pass_obj
+def prepare(cfg: LabConfig) -> None:
+    """Build what `up` needs into the cache (minutes when cold), and start nothing."""
+    lifecycle.prepare(cfg)
+
+
+@cli.command()
+@click.pass_obj
 def down(cfg: LabConfig) -> None:
     """Take the lab down and remove all of it but the cache."""
     lifecycle.down(cfg)

@@ -52,7 +52,7 @@ def ensure(cfg: LabConfig) -> KubePrograms:
     Raises:
         BuildError: Go is missing or too old, or the build fails.
     """
-    go = _go()
+    go = _go(cfg)
     flags = _build_flags()
     folder = cfg.cache_dir / "kube" / _key(go, flags)
     programs = KubePrograms(folder)
@@ -76,7 +76,7 @@ def metallb_crds(cfg: LabConfig) -> Path:
         return target
     with step(f"fetching the CRDs of {module} {version}"):
         answer = subprocess.run(
-            [_go(), "mod", "download", "-json", f"{module}@{version}"],
+            [_go(cfg), "mod", "download", "-json", f"{module}@{version}"],
             check=False,
             capture_output=True,
             text=True,
@@ -99,8 +99,10 @@ def metallb_crds(cfg: LabConfig) -> Path:
     return target
 
 
-def _go() -> str:
-    go = shutil.which("go") or shutil.which("go", path="/usr/local/go/bin:/usr/lib/go/bin")
+def _go(cfg: LabConfig) -> str:
+    # The last one is where tools/setup.sh puts a toolchain on a machine that has none.
+    places = f"/usr/local/go/bin:/usr/lib/go/bin:{cfg.cache_dir}/go/bin"
+    go = shutil.which("go") or shutil.which("go", path=places)
     if go is None:
         raise BuildError(
             "no Go compiler: Kubernetes has to be built from its modules. Install Go "

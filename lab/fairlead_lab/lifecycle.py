@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fairlead_lab import cluster, edges, network, preflight, process
+from fairlead_lab import cluster, edges, image, kubebuild, network, preflight, process
 from fairlead_lab.config import STATE_ROOT, ConfigError, LabConfig
 from fairlead_lab.progress import say, step
 
@@ -43,6 +43,17 @@ def up(cfg: LabConfig, parts: Sequence[str] = PARTS) -> None:
         work = [part.up for name, part in (("cluster", cluster), ("edges", edges)) if name in parts]
         _side_by_side(cfg, work)
     say(f"lab {cfg.name} is up ({', '.join(parts)}; {time.monotonic() - began:.1f} s)")
+
+
+def prepare(cfg: LabConfig) -> None:
+    """Build what is expensive into the cache and start nothing; what is there already stays.
+
+    Raises:
+        kubebuild.BuildError, image.ImageError: it cannot be built.
+        preflight.PreflightError: this machine cannot run a lab.
+    """
+    preflight.check(cfg, PARTS)
+    _side_by_side(cfg, [kubebuild.ensure, kubebuild.metallb_crds, image.ensure])
 
 
 def down(cfg: LabConfig) -> None:
@@ -94,14 +105,14 @@ def _clear_leftovers(cfg: LabConfig) -> None:
         say(f"    ended {len(left)} processes that a killed run left")
 
 
-def _side_by_side(cfg: LabConfig, work: Sequence[Callable[[LabConfig], None]]) -> None:
+def _side_by_side(cfg: LabConfig, work: Sequence[Callable[[LabConfig], object]]) -> None:
     """Run parts in threads; the first failure is raised when all have ended.
 
     The threads are daemons: Ctrl-C ends the command at once, and the next one goes on from there.
     """
     failures: list[BaseException] = []
 
-    def guarded(part: Callable[[LabConfig], None]) -> None:
+    def guarded(part: Callable[[LabConfig], object]) -> None:
         try:
             part(cfg)
         except BaseException as error:  # noqa: BLE001 - raised again below, in the main thread
