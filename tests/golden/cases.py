@@ -82,6 +82,17 @@ _PEER = BgpPeer(name="tor1", address=ip_address("192.0.2.1"), asn=64500)
 BIRD = {
     "no-peers": (EDGE, BgpSettings(), _POOLS),
     "no-pools": (EDGE, BgpSettings(peers=(_PEER,)), ()),
+    # Words of BIRD's own grammar as names of peers.
+    "keywords": (
+        EDGE,
+        BgpSettings(
+            peers=tuple(
+                BgpPeer(name=name, address=ip_address(f"192.0.2.{number}"), asn=64500)
+                for number, name in enumerate(("router", "rt", "bgp", "filter"), start=1)
+            )
+        ),
+        _POOLS,
+    ),
     "bfd-and-password": (
         EDGE,
         BgpSettings(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fairlead.adapters.configfile import FileChange, write_config
 from fairlead.model.errors import ApplyError
+from fairlead.render.bird import SESSION_PREFIX
 
 BIRD_CONF = Path("/etc/bird/bird.conf")
 CONTROL_SOCKET = Path("/run/bird/bird.ctl")
@@ -19,7 +20,7 @@ _BIRDC_SECONDS = 10
 
 
 class Session(NamedTuple):
-    """One BGP session as BIRD tells it; `state` is BIRD's own word, e.g. Established."""
+    """One BGP session, by its peer's name; `state` is BIRD's own word, e.g. Established."""
 
     name: str
     state: str
@@ -63,7 +64,7 @@ def sessions(control: Path = CONTROL_SOCKET) -> tuple[Session, ...]:
     rows = (line.split() for line in _birdc(control, "show protocols").splitlines())
     # Columns: name, protocol, table, state, since, info; info is missing while a session is down.
     return tuple(
-        Session(row[0], row[5] if len(row) > 5 else row[3])
+        Session(row[0].removeprefix(SESSION_PREFIX), row[5] if len(row) > 5 else row[3])
         for row in rows
         if len(row) > 3 and row[1] == "BGP"
     )

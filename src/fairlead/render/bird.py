@@ -17,6 +17,9 @@ from fairlead.model.pool import AddressRange, Pool
 from fairlead.render.environment import render, secret, word
 
 VIP_LINK = "fairlead0"
+SESSION_PREFIX = "peer."
+"""Before each peer's name: BIRD takes a quoted keyword (`'router'`, `'rt'`) for the keyword, and no
+keyword has a dot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ def render_bird(edge: Edge, bgp: BgpSettings, pools: Iterable[Pool]) -> str:
         "bird.conf.j2",
         router_id=_router_id(edge),
         link=VIP_LINK,
+        session_prefix=SESSION_PREFIX,
         local_asn=bgp.local_asn,
         peers=views,
         bfd=any(view.bfd_interval for view in views),
