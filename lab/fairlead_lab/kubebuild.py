@@ -45,6 +45,20 @@ class KubePrograms:
         """The program's absolute path."""
         return str(self.folder / program)
 
+    @property
+    def built(self) -> bool:
+        """Whether they are all there."""
+        return all((self.folder / program).exists() for program in PROGRAMS)
+
+
+def find(cfg: LabConfig) -> KubePrograms:
+    """Return where the programs are, or will be once they are built.
+
+    Raises:
+        BuildError: Go is missing.
+    """
+    return KubePrograms(cfg.cache_dir / "kube" / _key(_go(cfg), _build_flags()))
+
 
 def ensure(cfg: LabConfig) -> KubePrograms:
     """Return the programs, building them when the cache does not have them.
@@ -52,15 +66,12 @@ def ensure(cfg: LabConfig) -> KubePrograms:
     Raises:
         BuildError: Go is missing or too old, or the build fails.
     """
-    go = _go(cfg)
-    flags = _build_flags()
-    folder = cfg.cache_dir / "kube" / _key(go, flags)
-    programs = KubePrograms(folder)
-    if all((folder / program).exists() for program in PROGRAMS):
+    programs = find(cfg)
+    if programs.built:
         return programs
     with _locked(cfg.cache_dir / "kube"), step("building Kubernetes (about 6 minutes when cold)"):
-        if not all((folder / program).exists() for program in PROGRAMS):
-            _build(go, flags, folder)
+        if not programs.built:
+            _build(_go(cfg), _build_flags(), programs.folder)
     return programs
 
 
