@@ -11,6 +11,16 @@ import pytest
 from fairlead_lab.config import LabConfig
 from support.provisioned import ProvisionedLab
 
+SECONDS = 900
+"""Limit of one test with its fixtures: the first brings up a lab and provisions two machines."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give lab tests more time than the others have."""
+    for item in items:
+        if item.get_closest_marker("lab"):
+            item.add_marker(pytest.mark.timeout(SECONDS))
+
 
 @pytest.fixture(scope="session")
 def lab():
