@@ -67,7 +67,7 @@ bgp_sessions:
   type: dict
   sample: {"tor1": "Established"}
 services:
-  description: State of the systemd units.
+  description: State of the systemd units; V(unknown) where systemd does not run.
   returned: when installed
   type: dict
   sample: {"bird": "active", "fairlead-agent": "active", "keepalived": "active"}
@@ -81,6 +81,7 @@ agent:
 import json
 import os
 import subprocess
+from itertools import zip_longest
 
 from ansible_collections.fairlead.edge.plugins.module_utils._core import edge_module, run
 
@@ -121,7 +122,7 @@ def table():
 def unit_states():
     argv = ["systemctl", "is-active", *("%s.service" % unit for unit in UNITS)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    return dict(zip(UNITS, done.stdout.split(), strict=False))
+    return dict(zip_longest(UNITS, done.stdout.split(), fillvalue="unknown"))
 
 
 def agent_status():

@@ -133,7 +133,7 @@ class KubeApi:
         except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
             where = self._kubeconfig or "in-cluster service account"
             raise KubeConfigError(
-                f"kubeconfig {where}: {error}; check agent.yaml (kubeconfig) and the file itself"
+                f"kubeconfig {where}: {error}; check the path that is configured, and the file"
             ) from error
         if not settings.verify_ssl:
             # The operator asked for it; once is enough, urllib3 would say it at every request.

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cluster_access`: account, rights and token for the edges."""
+
+import pytest
+import yaml
+
+from modules.object_api import TOKEN, serving
+from support.modules import fail_module, run_module
+
+KINDS = {
+    "Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
+    "Secret",
+}  # fmt: skip
+
+
+@pytest.fixture
+def api():
+    with serving() as server:
+        yield server
+
+
+def access(api, tmp_path, *, check=False, **params):
+    return run_module(
+        "cluster_access", {"kubeconfig": api.kubeconfig(tmp_path), **params}, check=check
+    )
+
+
+def test_check_then_do_then_nothing(api, tmp_path):
+    foreseen = access(api, tmp_path, check=True)
+    assert foreseen["changed"]
+    assert foreseen["kubeconfig"] == "", "there is no token yet"
+    assert api.writes() == []
+    done = access(api, tmp_path)
+    assert done["changes"] == foreseen["changes"]
+    assert done["diff"] == foreseen["diff"]
+    assert {change.split()[0] for change in done["changes"]} == KINDS
+    written = len(api.writes())
+    for check in (True, False):
+        again = access(api, tmp_path, check=check)
+        assert not again["changed"]
+        assert again["changes"] == []
+        assert again["kubeconfig"] == done["kubeconfig"]
+    assert len(api.writes()) == written
+
+
+def test_kubeconfig_is_the_edges_own(api, tmp_path):
+    server = "https://192.0.2.10:6443"
+    document = yaml.safe_load(access(api, tmp_path, server=server)["kubeconfig"])
+    assert document["clusters"][0]["cluster"]["server"] == server
+    assert document["users"][0]["user"] == {"token": TOKEN}
+    default = yaml.safe_load(access(api, tmp_path)["kubeconfig"])
+    assert default["clusters"][0]["cluster"]["server"] == api.url
+
+
+def test_a_right_taken_away_by_hand_comes_back_and_is_in_the_diff(api, tmp_path):
+    access(api, tmp_path)
+    role = "/apis/rbac.authorization.k8s.io/v1/clusterroles/fairlead-edge"
+    wanted = api.objects[role]["rules"]
+    api.objects[role]["rules"] = wanted[1:]
+    result = access(api, tmp_path)
+    assert result["changes"] == ["ClusterRole fairlead-edge"]
+    assert "nodes" in result["diff"]["after"]
+    assert api.objects[role]["rules"] == wanted
+
+
+def test_absent_removes_all_of_it_and_nothing_else(api, tmp_path):
+    other = "/api/v1/namespaces/production"
+    api.objects[other] = {"metadata": {"name": "production"}}
+    access(api, tmp_path, namespace="lb")
+    params = {"namespace": "lb", "state": "absent"}
+    held = dict(api.objects)
+    foreseen = access(api, tmp_path, check=True, **params)
+    assert api.objects == held
+    done = access(api, tmp_path, **params)
+    assert done["changes"] == foreseen["changes"]
+    assert done["changes"][-1] == "Namespace lb"
+    assert set(api.objects) == {other}
+    assert not access(api, tmp_path, **params)["changed"]
+
+
+def test_the_token_is_in_no_diff(api, tmp_path):
+    assert TOKEN not in str(access(api, tmp_path)["diff"])
+
+
+def test_a_right_that_is_missing_is_named(api, tmp_path):
+    api.forbidden.add("/apis/rbac.authorization.k8s.io/v1/clusterroles")
+    said = fail_module("cluster_access", {"kubeconfig": api.kubeconfig(tmp_path)})
+    assert "POST /apis/rbac.authorization.k8s.io/v1/clusterroles: HTTP 403 Forbidden" in said
