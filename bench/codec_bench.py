@@ -1,74 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IPVS codec and appliers: CPU per message beside pyroute2, and a real kernel's figures.
+"""IPVS codec: CPU per message beside pyroute2 in the same run, and the way from plan to bytes.
 
-    python bench/codec_bench.py [--json FILE] [--host-only]
+    python -m bench.codec_bench [--json FILE]
 
-The first part runs here and needs no kernel; pyroute2 is measured in the same run. The second part
-starts this file again under a User-Mode Linux kernel (`--in-kernel`): cold apply of 1,000 virtual
-servers with 100 real servers each under `mh`, dumps, and the agent's way from a wanted weight to
-the kernel.
+Needs no kernel: messages are made up to the bytes, and read from bytes that a kernel once sent.
 """
 
-import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, TypeVar
 
-import msgspec
 from pyroute2.ipvs import IPVSDest, IPVSService
 from pyroute2.netlink.generic import ipvs
 
-from fairlead.adapters.ipvs import IpvsTable, decode, encode
-from fairlead.adapters.ipvs.apply import reconcile_ipvs, reconcile_virtual_server
+from bench.figures import Figure
+from bench.running import ROOT, Report, ends_cleanly, parser, write
+from bench.servers import virtual_server
+from fairlead.adapters.ipvs import decode, encode
 from fairlead.adapters.ipvs.layout import DestDecoder
 from fairlead.adapters.ipvs.table import encode_changes
 from fairlead.diff.changes import AddDest, SetDest
-from fairlead.diff.ipvs import desired_entry, desired_from, diff_entry, service_key
+from fairlead.diff.ipvs import desired_entry, diff_entry
 from fairlead.model.ipvs import IpProtocol, IpvsDest, ServiceKey
-from fairlead.model.names import Forwarding, IPAddress, ObjectKey, Protocol
-from fairlead.model.plan import RealServer, VirtualServer
 
-ROOT = Path(__file__).resolve().parent.parent
 CAPTURES = ROOT / "tests" / "unit" / "codec" / "captures" / "ipvsadm.json"
-COUNT, ROUNDS = 1000, 9
-T = TypeVar("T")
+COUNT, ROUNDS = 1000, 15
+HOW = f"median of {ROUNDS} rounds, CPU"
+ENCODE, DECODE = "encode add real server", "decode real server"
 
 
-def best(action: Callable[[], object], count: int = 1) -> float:
-    """Best of several rounds, in microseconds per item: the machine may have other work."""
+def typical(action: Callable[[], object], count: int = 1) -> float:
+    """Median CPU time of some rounds, in microseconds per item; a first round only warms up."""
+    action()
     times = []
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
+        begun = time.process_time_ns()
         action()
-        times.append(time.perf_counter() - begun)
-    return min(times) / count * 1e6
-
-
-def virtual_server(number: int, dests: int, weight: int = 1) -> VirtualServer:
-    """The number-th virtual server with so many real servers."""
-    reals = tuple(
-        RealServer(ip_address(f"10.0.{one // 250}.{one % 250 + 1}"), 80, weight)
-        for one in range(dests)
-    )
-    return VirtualServer(
-        address=ip_address(int(ip_address("172.16.0.0")) + number),
-        protocol=Protocol.TCP,
-        port=80,
-        scheduler="mh",
-        flags=("fallback", "port"),
-        forwarding=Forwarding.DSR,
-        service=ObjectKey("bench", str(number)),
-        real_servers=reals,
-    )
+        times.append(time.process_time_ns() - begun)
+    return statistics.median(times) / count / 1e3
 
 
 def a_reply() -> bytearray:
@@ -92,15 +63,15 @@ def ours() -> dict[str, float]:
     key = ServiceKey.of(IpProtocol.TCP, ip_address("192.0.2.1"), 80)
     dests = [IpvsDest(ip_address(167772160 + one).packed, 80, 1, 3) for one in range(COUNT)]
     adds = [AddDest(key, one) for one in dests]
-    bodies = encode_changes(adds)
     raw, decoder = a_reply(), DestDecoder()
     place = decode.Message(28, 2, 1, 0, len(raw))
     decoder.decode(raw, place)
     datagram = bytes(raw) * 80
 
     def learned() -> None:
-        for message in decode.messages(datagram, len(datagram)):
-            decoder.decode(datagram, message)
+        for _ in range(COUNT // 80):
+            for message in decode.messages(datagram, len(datagram)):
+                decoder.decode(datagram, message)
 
     def walk() -> None:
         for _ in range(COUNT):
@@ -111,11 +82,10 @@ def ours() -> dict[str, float]:
             decode.dest_status(raw, place)
 
     return {
-        "encode add real server": best(lambda: frames(encode_changes(adds)), COUNT),
-        "decode real server, learned layout": best(learned, 80),
-        "decode real server, attribute walk": best(walk, COUNT),
-        "decode real server with counters": best(status, COUNT),
-        "frame only": best(lambda: frames(bodies), COUNT),
+        ENCODE: typical(lambda: frames(encode_changes(adds)), COUNT),
+        DECODE: typical(learned, COUNT // 80 * 80),
+        "decode real server, unknown layout": typical(walk, COUNT),
+        "decode real server with counters": typical(status, COUNT),
     }
 
 
@@ -141,10 +111,7 @@ def pyroute2s() -> dict[str, float]:
             message.decode()
             IPVSDest.from_message(message)
 
-    return {
-        "encode add real server": best(add, COUNT // 10),
-        "decode real server, learned layout": best(read, COUNT // 10),
-    }
+    return {ENCODE: typical(add, COUNT // 10), DECODE: typical(read, COUNT // 10)}
 
 
 def agents_share() -> dict[str, float]:
@@ -152,147 +119,52 @@ def agents_share() -> dict[str, float]:
     before, after = virtual_server(1, 100), virtual_server(1, 100, weight=2)
     actual, wanted = desired_entry(before), desired_entry(after)
     one = [SetDest(wanted.service.key, wanted.dests[50])]
+
+    def repeated(action: Callable[[], object]) -> float:
+        def work() -> None:
+            for _ in range(100):
+                action()
+
+        return typical(work, 100)
+
     return {
-        "plan -> desired, 100 real servers": best(lambda: desired_entry(after)),
-        "diff, nothing changed": best(lambda: diff_entry(actual, desired_entry(before))),
-        "diff, all weights changed": best(lambda: diff_entry(wanted, actual)),
-        "encode one weight": best(lambda: frames(encode_changes(one))),
+        "plan -> desired, 100 real servers": repeated(lambda: desired_entry(after)),
+        "diff, nothing changed": repeated(lambda: diff_entry(actual, desired_entry(before))),
+        "diff, all weights changed": repeated(lambda: diff_entry(wanted, actual)),
+        "encode one weight": repeated(lambda: frames(encode_changes(one))),
     }
 
 
-def timed(action: Callable[[], T]) -> tuple[float, T]:
-    """Seconds of one call, and its value."""
-    begun = time.perf_counter()
-    value = action()
-    return time.perf_counter() - begun, value
+def figures(mine: dict[str, float], peer: dict[str, float]) -> tuple[Figure, ...]:
+    """Per message, and how much longer pyroute2 takes."""
+    rows = []
+    for name in (ENCODE, DECODE):
+        rows += [
+            Figure(f"codec: {name}", mine[name], "us", HOW),
+            Figure(f"codec: {name}, pyroute2 / ours", peer[name] / mine[name], "x", HOW),
+        ]
+    return tuple(rows)
 
 
-def owned(_address: IPAddress) -> bool:
-    """Everything is ours here."""
-    return True
-
-
-def flip(table: IpvsTable, number: int) -> float:
-    """Milliseconds of one weight's way: read the virtual server, diff, send."""
-    server = virtual_server(number, 100)
-    reals = list(server.real_servers)
-    reals[7] = RealServer(reals[7].address, 80, 2)
-    changed = msgspec.structs.replace(server, real_servers=tuple(reals))
-    spent, done = timed(
-        lambda: reconcile_virtual_server(table, service_key(changed), desired_entry(changed))
-    )
-    assert len(done.changes) == 1
-    return spent * 1e3
-
-
-def in_kernel() -> dict[str, float]:
-    """Figures of a real kernel; seconds, except for the flips in milliseconds."""
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    servers = [virtual_server(number, 100) for number in range(1000)]
-    table = IpvsTable()
-    prepare, desired = timed(lambda: desired_from(servers))
-    cold, done = timed(lambda: reconcile_ipvs(table, desired, owned))
-    done.raise_for_failures()
-    changes = len(done.changes)
-    del done
-    first, _ = timed(table.dump)
-    again, actual = timed(table.dump)
-    assert actual == desired
-    del actual
-    noop, done = timed(lambda: reconcile_ipvs(table, desired, owned))
-    assert not done.changed
-    status, _ = timed(table.status)
-    flips = sorted(flip(table, number) for number in range(300))
-    return {
-        "plan -> desired, 1000 x 100": prepare,
-        "empty -> 1000 x 100 under mh": cold,
-        "changes of that": changes,
-        "dump 1000 x 100, first": first,
-        "dump 1000 x 100, again": again,
-        "full pass, nothing to do": noop,
-        "dump with counters": status,
-        "one weight of 100: read, diff, send (ms, p50)": statistics.median(flips),
-        "one weight of 100: read, diff, send (ms, p99)": flips[len(flips) * 99 // 100],
-    }
-
-
-def under_uml() -> dict[str, float]:
-    """Run the kernel part in a guest and fetch its figures."""
-    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".bench-") as out:
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "fairlead_lab.uml",
-                "run",
-                "--mem",
-                "1024M",
-                "--out",
-                out,
-                "--",
-                sys.executable,
-                str(Path(__file__).resolve()),
-                "--in-kernel",
-                "--json",
-                "/out/figures.json",
-            ],
-            check=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "lab")},
-        )
-        figures: dict[str, float] = json.loads((Path(out) / "figures.json").read_text())["kernel"]
-        return figures
-
-
-def facts() -> dict[str, object]:
-    """The machine, for whoever compares figures."""
-    info = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.split(":", 1)[1].strip() for line in info if "model name" in line), "?")
-    return {
-        "cpu": model,
-        "cpus": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
-
-
-def show(document: dict[str, Any]) -> None:
-    """The small table."""
-    host, peer = document["codec_us"], document["pyroute2_us"]
-    print(f"{'CPU per message':48} {'ours':>10} {'pyroute2':>10} {'ratio':>8}")
-    for name, value in host.items():
+def show(mine: dict[str, float], peer: dict[str, float], agent: dict[str, float]) -> None:
+    """Everything, a line each."""
+    print(f"{'CPU per message, us':40} {'ours':>10} {'pyroute2':>10} {'ratio':>8}")
+    for name, value in mine.items():
         other = peer.get(name)
-        beside = f"{other:8.1f}us {other / value:7.0f}x" if other else ""
-        print(f"{name:48} {value:8.2f}us {beside}")
-    for name, value in document["agent_us"].items():
-        print(f"{name:48} {value:8.2f}us")
-    for name, value in document.get("kernel", {}).items():
-        unit = "" if "changes" in name or "(ms" in name else " s"
-        print(f"{name:48} {value:8.3f}{unit}" if isinstance(value, float) else f"{name:48} {value}")
+        beside = f"{other:10.1f} {other / value:7.0f}x" if other else ""
+        print(f"{name:40} {value:10.2f} {beside}".rstrip())
+    for name, value in agent.items():
+        print(f"{name:40} {value:10.2f}")
 
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--host-only", action="store_true")
-    parser.add_argument("--in-kernel", action="store_true")
-    options = parser.parse_args()
-    if options.in_kernel:
-        document = {"kernel": in_kernel()}
-    else:
-        document = {
-            "machine": facts(),
-            "codec_us": ours(),
-            "pyroute2_us": pyroute2s(),
-            "agent_us": agents_share(),
-        }
-        if not options.host_only:
-            document["kernel"] = under_uml()
-        show(document)
-    if options.json:
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    ends_cleanly()
+    options = parser(__doc__).parse_args()
+    mine, peer, agent = ours(), pyroute2s(), agents_share()
+    show(mine, peer, agent)
+    details = {"codec_us": mine, "pyroute2_us": peer, "agent_us": agent}
+    write(Report(figures(mine, peer), details), options.json)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,13 @@ import socket
 import struct
 import subprocess
 import time
+from ipaddress import ip_address
 from typing import Any
 
+from fairlead.adapters.ipvs import IpvsTable, reconcile_virtual_server
+from fairlead.diff.ipvs import desired_entry, service_key
+from fairlead.model.names import Forwarding, ObjectKey, Protocol
+from fairlead.model.plan import RealServer, VirtualServer
 from fairlead_lab.solo_guest import Guest
 
 ETH_P_ALL = 0x0003
@@ -97,7 +102,7 @@ class Watched:
 
 
 class MeasuringGuest(Guest):
-    """One more verb."""
+    """Three more verbs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,6 +115,26 @@ class MeasuringGuest(Guest):
         for _ in range(count):
             os.getppid()
         return (time.perf_counter() - begun) / count * 1e6
+
+    def build(self, vip: str, port: int, weights: dict[str, int]) -> int:
+        """The virtual server that is to be flipped, as the agent would make it, and no other.
+
+        The floor needs it before there is an agent; the agent adopts it.
+        """
+        server = VirtualServer(
+            address=ip_address(vip),
+            protocol=Protocol.TCP,
+            port=port,
+            scheduler="mh",
+            flags=("fallback", "port"),
+            forwarding=Forwarding.DSR,
+            service=ObjectKey("default", "s0"),
+            real_servers=tuple(
+                RealServer(ip_address(text), port, weight) for text, weight in weights.items()
+            ),
+        )
+        done = reconcile_virtual_server(IpvsTable(), service_key(server), desired_entry(server))
+        return len(done.changes)
 
     def take(self) -> dict[str, Any]:
         """See Watched.take."""

@@ -36,7 +36,7 @@ tier_lint() {
 
 tier_unit() {
     say "unit: pytest"
-    "$python" -m pytest -q tests/unit tests/property tests/golden tests/modules tests/lab_unit \
+    "$python" -m pytest -q tests/unit tests/property tests/golden tests/modules tests/lab_unit tests/bench_unit \
         --junitxml="$results/unit.xml" || failed=1
 }
 
