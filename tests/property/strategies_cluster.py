@@ -19,7 +19,8 @@ from fairlead.model.kube import (
 )
 from fairlead.model.names import Announce, Family, ObjectKey, Protocol, TrafficPolicy
 from fairlead.model.plan import ServicePlan
-from fairlead.model.pool import AddressRange, LabelSelector, Pool, PoolSelection
+from fairlead.model.pool import AddressRange, Pool, PoolSelection
+from fairlead.model.selector import LabelSelector
 from fairlead.model.snapshot import Snapshot
 from fairlead.planner.requests import POOL_NOTE
 

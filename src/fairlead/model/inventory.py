@@ -11,8 +11,20 @@ from enum import StrEnum
 
 import msgspec
 
+from fairlead.model.advertisement import BfdProfile, BgpAdvertisement, Community, L2Advertisement
+from fairlead.model.bgp import BfdSettings, BgpPeer, BgpSettings
 from fairlead.model.names import Announce, Forwarding, IPAddress
 from fairlead.model.pool import Pool
+
+__all__ = [
+    "BfdSettings",
+    "BgpPeer",
+    "BgpSettings",
+    "Edge",
+    "Inventory",
+    "ServiceSync",
+    "VrrpSettings",
+]
 
 
 class ServiceSync(StrEnum):
@@ -27,7 +39,8 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         address, address6: Its own addresses on `interface`.
-        interface: LAN interface, e.g. `eth0`.
+        interface: LAN interface, e.g. `eth0`; VRRP speaks there.
+        interfaces: Further interfaces on which advertisements may place VIPs.
         priority: VRRP priority 1..254; None lets the planner count down from 200 in list order.
         router_id: BGP router id; None takes `address`.
         labels: Matched by nodeSelectors of advertisements.
@@ -40,6 +53,7 @@ class Edge(msgspec.Struct, frozen=True, kw_only=True):
     priority: int | None = None
     router_id: IPAddress | None = None
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    interfaces: tuple[str, ...] = ()
 
 
 class VrrpSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,38 +75,6 @@ class VrrpSettings(msgspec.Struct, frozen=True, kw_only=True):
     preempt: bool = False
 
 
-class BfdSettings(msgspec.Struct, frozen=True):
-    """BFD timers (RFC 5880): interval in seconds for both directions, and the multiplier."""
-
-    interval: float = 0.1
-    multiplier: int = 3
-
-
-class BgpPeer(msgspec.Struct, frozen=True, kw_only=True):
-    """One upstream router.
-
-    Attributes:
-        edges: Names of the edges that peer with it; empty means all.
-        password: TCP MD5 secret (RFC 2385); None for none.
-    """
-
-    name: str
-    address: IPAddress
-    asn: int
-    port: int = 179
-    hold_time: int = 9
-    bfd: BfdSettings | None = None
-    password: str | None = None
-    edges: tuple[str, ...] = ()
-
-
-class BgpSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """BGP of the edge group."""
-
-    local_asn: int = 64512
-    peers: tuple[BgpPeer, ...] = ()
-
-
 class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """All that the operator says about one edge group.
 
@@ -105,6 +87,8 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         announce_default: Announce every allocated address where no advertisement exists.
         hold_unready: Keep a node whose endpoints are all unready (but still there) at weight 0
             under TCP and SCTP, so that held connections live on; False removes it.
+        l2_advertisements, bgp_advertisements, bfd_profiles, communities: The same as the objects
+            of these kinds; peers stand in `bgp`.
     """
 
     edges: tuple[Edge, ...]
@@ -120,3 +104,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     nodes_per_service: int = 25
     announce_default: bool = True
     hold_unready: bool = True
+    l2_advertisements: tuple[L2Advertisement, ...] = ()
+    bgp_advertisements: tuple[BgpAdvertisement, ...] = ()
+    bfd_profiles: tuple[BfdProfile, ...] = ()
+    communities: tuple[Community, ...] = ()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from fairlead.model.bgp import BgpPeer
 from fairlead.model.names import Announce, Forwarding, IPAddress, ObjectKey, Protocol
 
 
@@ -40,7 +41,12 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VipAddress(msgspec.Struct, frozen=True):
-    """A VIP on an edge; `ready` is false where no endpoint could answer: not announced."""
+    """A VIP on one edge.
+
+    Attributes:
+        announce: Ways by which this edge may announce it.
+        ready: False where no endpoint could answer: not announced.
+    """
 
     address: IPAddress
     announce: tuple[Announce, ...]
@@ -53,7 +59,9 @@ class VrrpInstance(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         advertised_address: The stable address with prefix length.
         addresses: Service VIPs, in `virtual_ipaddress_excluded`.
-        peers: Unicast peers: the other edges' own addresses.
+        devices: Interfaces on which the VIPs stand, all of them to be tracked; () for `interface`
+            alone. The adverts and the advertised address stay on `interface`.
+        peers: Unicast peers: own addresses of the other edges that run this instance.
     """
 
     instance: str
@@ -66,10 +74,21 @@ class VrrpInstance(msgspec.Struct, frozen=True, kw_only=True):
     peers: tuple[IPAddress, ...]
     advertised_address: str
     addresses: tuple[IPAddress, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 class BgpAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
-    """One prefix that an edge exports."""
+    """One prefix that an edge originates now, to some of its peers.
+
+    A prefix may stand several times, each time for other peers. One wider than a host route is an
+    aggregate: it is listed while any VIP inside is ready, and the edge originates it for just that
+    long (the VIPs' own host routes are not listed then, unless some advertisement asks for both).
+
+    Attributes:
+        peers: Names of peers of this edge, sorted, never empty.
+        communities: `a:b` or `large:a:b:c`, aliases resolved, sorted by number.
+        local_pref: None where unset.
+    """
 
     prefix: str
     peers: tuple[str, ...]
@@ -77,13 +96,58 @@ class BgpAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
     local_pref: int | None = None
 
 
+class BgpPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What this edge tells some peers about any VIP inside some ranges, ready or not.
+
+    It follows from pools and advertisements without serviceSelectors, so it stays the same while
+    Services come and go: a daemon can be configured by it once. Announcements in `EdgePlan.bgp`
+    that no policy produces (serviceSelectors) are exceptions that override it by prefix.
+
+    Attributes:
+        prefixes: CIDRs that cover the pools' ranges exactly, sorted.
+        length: Prefix length of what is announced: 32, 128, or an aggregate's.
+    """
+
+    prefixes: tuple[str, ...]
+    length: int
+    peers: tuple[str, ...]
+    communities: tuple[str, ...] = ()
+    local_pref: int | None = None
+
+
+class NotAnnounced(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one edge does not announce a Service by one way.
+
+    Attributes:
+        reason: Upstream's word, e.g. `noMatchingAdvertisement`, `announceFailed`.
+        message: A sentence for people.
+    """
+
+    service: ObjectKey
+    edge: str
+    way: Announce
+    reason: str
+    message: str
+
+
 class EdgePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One edge's slice of the plan; every list is sorted."""
+    """One edge's slice of the plan; every list is sorted.
+
+    Attributes:
+        bgp: Prefixes that the edge originates now.
+        bgp_policies: The same for all VIPs that could come, by pools and advertisements.
+        bgp_peers: Sessions of this edge: inventory and cluster, by name, with `my_asn` filled in,
+            `bfd` resolved, and neither `edges` nor `edge_selectors`.
+        failed: Services that this edge should announce and can't (`announceFailed`).
+    """
 
     virtual_servers: tuple[VirtualServer, ...] = ()
     addresses: tuple[VipAddress, ...] = ()
     vrrp: tuple[VrrpInstance, ...] = ()
     bgp: tuple[BgpAnnouncement, ...] = ()
+    bgp_policies: tuple[BgpPolicy, ...] = ()
+    bgp_peers: tuple[BgpPeer, ...] = ()
+    failed: tuple[NotAnnounced, ...] = ()
 
 
 class PlanEvent(msgspec.Struct, frozen=True):

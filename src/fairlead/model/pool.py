@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import msgspec
 
 from fairlead.model.names import Family, IPAddress, ObjectKey
+from fairlead.model.selector import LabelSelector
 
 
 class AddressRange(msgspec.Struct, frozen=True, gc=False):
@@ -28,40 +29,6 @@ class AddressRange(msgspec.Struct, frozen=True, gc=False):
         """Whether both ranges share an address."""
         same = self.first.version == other.first.version
         return same and int(self.first) <= int(other.last) and int(other.first) <= int(self.last)
-
-
-class LabelRequirement(msgspec.Struct, frozen=True):
-    """One `matchExpressions` row: In, NotIn, Exists or DoesNotExist."""
-
-    key: str
-    operator: str
-    values: tuple[str, ...] = ()
-
-
-class LabelSelector(msgspec.Struct, frozen=True):
-    """A Kubernetes label selector; empty matches everything."""
-
-    match_labels: Mapping[str, str] = msgspec.field(default_factory=dict)
-    match_expressions: tuple[LabelRequirement, ...] = ()
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether a set of labels satisfies every term."""
-        if any(labels.get(key) != value for key, value in self.match_labels.items()):
-            return False
-        return all(_requirement_holds(term, labels) for term in self.match_expressions)
-
-
-def _requirement_holds(term: LabelRequirement, labels: Mapping[str, str]) -> bool:
-    present = term.key in labels
-    match term.operator:
-        case "In":
-            return present and labels[term.key] in term.values
-        case "NotIn":
-            return not present or labels[term.key] not in term.values
-        case "Exists":
-            return present
-        case _:
-            return not present
 
 
 class PoolSelection(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from fairlead.model.addresses import parse_address
+from fairlead.model.bgp import BgpPeer
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import Announce, Forwarding, IPAddress, ObjectKey, Protocol
 from fairlead.model.plan import (
@@ -27,6 +28,17 @@ from fairlead.model.plan import (
     VipAddress,
     VirtualServer,
     VrrpInstance,
+)
+from fairlead.planner.encode_bgp import (
+    NotAnnouncedWire,
+    PeerWire,
+    PolicyWire,
+    not_announced_dict,
+    not_announced_from_wire,
+    peer_dict,
+    peer_from_wire,
+    policy_dict,
+    policy_from_wire,
 )
 
 
@@ -79,6 +91,7 @@ class _Vrrp(msgspec.Struct, frozen=True, kw_only=True):
     peers: list[str]
     advertised_address: str
     addresses: list[str]
+    devices: list[str] = []
 
 
 class _Bgp(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +106,9 @@ class _Edge(msgspec.Struct, frozen=True, kw_only=True):
     addresses: list[_Address]
     vrrp: list[_Vrrp]
     bgp: list[_Bgp]
+    bgp_policies: list[PolicyWire] = []
+    bgp_peers: list[PeerWire] = []
+    failed: list[NotAnnouncedWire] = []
 
 
 class _Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +154,9 @@ def edge_plan_to_dict(edge: EdgePlan) -> dict[str, Any]:
             }
             for route in edge.bgp
         ],
+        "bgp_policies": [policy_dict(policy) for policy in edge.bgp_policies],
+        "bgp_peers": [peer_dict(peer) for peer in edge.bgp_peers],
+        "failed": [not_announced_dict(one) for one in edge.failed],
     }
 
 
@@ -207,6 +226,7 @@ def _vrrp_dict(instance: VrrpInstance) -> dict[str, Any]:
         "peers": [str(peer) for peer in instance.peers],
         "advertised_address": instance.advertised_address,
         "addresses": [str(address) for address in instance.addresses],
+        "devices": list(instance.devices),
     }
 
 
@@ -237,7 +257,17 @@ def _edge(wire: _Edge) -> EdgePlan:
             )
             for route in wire.bgp
         ),
+        bgp_policies=tuple(policy_from_wire(policy) for policy in wire.bgp_policies),
+        bgp_peers=tuple(_peer(peer) for peer in wire.bgp_peers),
+        failed=tuple(not_announced_from_wire(one) for one in wire.failed),
     )
+
+
+def _peer(wire: PeerWire) -> BgpPeer:
+    try:
+        return peer_from_wire(wire)
+    except ValueError as error:
+        raise PlanFormatError(f"not a plan: bgp_peers: {error}") from None
 
 
 def _virtual_server(wire: _VirtualServer) -> VirtualServer:
@@ -270,6 +300,7 @@ def _vrrp(wire: _Vrrp) -> VrrpInstance:
         peers=_addresses(wire.peers),
         advertised_address=wire.advertised_address,
         addresses=_addresses(wire.addresses),
+        devices=tuple(wire.devices),
     )
 
 

@@ -44,7 +44,8 @@ def make_plan(snapshot: Snapshot, inventory: Inventory) -> Plan:
 
 
 def _placed(error: ObjectError, snapshot: Snapshot) -> ObjectError:
-    file, document = snapshot.pool_places.get(ObjectKey(error.namespace, error.name), ("", 0))
+    key = ObjectKey(error.namespace, error.name)
+    file, document = snapshot.places.get((error.kind, key), ("", 0))
     return msgspec.structs.replace(error, file=file, document=document)
 
 

@@ -80,26 +80,25 @@ def _router_id(edge: Edge) -> str:
 
 def _peer(edge: Edge, peer: BgpPeer) -> _PeerView:
     field = f"bgp.peers[{peer.name}]"
+    address = peer.address
+    if address is None or peer.asn is None:
+        raise InventoryError(field, "a session needs an address and an asn")
     local = next(
-        (
-            own
-            for own in (edge.address, edge.address6)
-            if own and own.version == peer.address.version
-        ),
+        (own for own in (edge.address, edge.address6) if own and own.version == address.version),
         None,
     )
     if local is None:
         raise InventoryError(
-            f"{field}.address", f"edge {edge.name} has no IPv{peer.address.version} address"
+            f"{field}.address", f"edge {edge.name} has no IPv{address.version} address"
         )
     return _PeerView(
         name=word(f"{field}.name", peer.name),
         local=str(local),
-        address=str(peer.address),
+        address=str(address),
         asn=peer.asn,
         port=peer.port,
         hold_time=peer.hold_time,
-        channel=f"ipv{peer.address.version}",
+        channel=f"ipv{address.version}",
         bfd_interval=round(peer.bfd.interval * 1000) if peer.bfd else 0,
         bfd_multiplier=peer.bfd.multiplier if peer.bfd else 0,
         password="" if peer.password is None else secret(f"{field}.password", peer.password),

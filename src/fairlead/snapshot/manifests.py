@@ -56,7 +56,7 @@ def snapshot_from_documents(
     """
     found: dict[str, dict[ObjectKey, ModelObject]] = {kind: {} for kind in KINDS}
     errors: list[ObjectError] = []
-    places: dict[ObjectKey, tuple[str, int]] = {}
+    places: dict[tuple[str, ObjectKey], tuple[str, int]] = {}
     for document in documents:
         if isinstance(document, DocumentError):
             errors.append(
@@ -70,7 +70,7 @@ def snapshot_from_documents(
             else:
                 found[kind][_object_key(parsed)] = parsed
                 if isinstance(parsed, Pool):
-                    places[parsed.key] = (document.file, document.number)
+                    places[kind, parsed.key] = (document.file, document.number)
     return Snapshot(
         services=_values(found, Service),
         slices=_values(found, EndpointSlice),
@@ -80,7 +80,7 @@ def snapshot_from_documents(
         errors=tuple(errors),
         slices_known=bool(found["EndpointSlice"]),
         nodes_known=bool(found["Node"]),
-        pool_places=places,
+        places=places,
     )
 
 

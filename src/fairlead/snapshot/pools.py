@@ -6,13 +6,8 @@ from collections.abc import Sequence
 import msgspec
 
 from fairlead.model.errors import ObjectFieldError
-from fairlead.model.pool import (
-    AddressRange,
-    LabelRequirement,
-    LabelSelector,
-    Pool,
-    PoolSelection,
-)
+from fairlead.model.pool import AddressRange, Pool, PoolSelection
+from fairlead.model.selector import LabelRequirement, LabelSelector
 from fairlead.snapshot.text import label_name, parse_range, subdomain_name
 from fairlead.snapshot.wire import PoolWire, SelectorWire, ServiceAllocationWire
 

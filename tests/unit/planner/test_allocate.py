@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from fairlead.model.inventory import BgpPeer, BgpSettings, VrrpSettings
-from fairlead.model.pool import LabelRequirement, LabelSelector, PoolSelection
+from fairlead.model.pool import PoolSelection
+from fairlead.model.selector import LabelRequirement, LabelSelector
 from support.build import INVENTORY, decide, fresh, pool, svc, texts
 
 P = pool("p", "10.0.0.1-10.0.0.3")

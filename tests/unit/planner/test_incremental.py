@@ -7,7 +7,8 @@ import msgspec
 
 from fairlead.model.kube import Namespace, Taint
 from fairlead.model.names import ObjectKey
-from fairlead.model.pool import LabelSelector, PoolSelection
+from fairlead.model.pool import PoolSelection
+from fairlead.model.selector import LabelSelector
 from fairlead.planner.incremental import PlannerState
 from support.build import INVENTORY, endpoint, eps, node, pool, svc
 
