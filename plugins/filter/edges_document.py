@@ -47,9 +47,13 @@ _value:
 GROUP_KEYS = (
     "announce",
     "announce_default",
+    "bfd_profiles",
     "bgp",
+    "bgp_advertisements",
+    "communities",
     "forwarding",
     "hold_unready",
+    "l2_advertisements",
     "load_balancer_class",
     "nodes_per_service",
     "pool_namespace",
@@ -59,7 +63,15 @@ GROUP_KEYS = (
     "vrrp",
 )
 # Keys of one edge; each is the host variable fairlead_edge_KEY.
-EDGE_KEYS = ("address", "address6", "interface", "labels", "priority", "router_id")
+EDGE_KEYS = (
+    "address",
+    "address6",
+    "interface",
+    "interfaces",
+    "labels",
+    "priority",
+    "router_id",
+)
 
 
 def edges_document(hostvars, edges):

@@ -134,6 +134,11 @@ def _snapshot(kind: str, parsed) -> Snapshot:
         "Node": "nodes",
         "Namespace": "namespaces",
         "IPAddressPool": "pools",
+        "L2Advertisement": "l2_advertisements",
+        "BGPAdvertisement": "bgp_advertisements",
+        "BGPPeer": "bgp_peers",
+        "BFDProfile": "bfd_profiles",
+        "Community": "communities",
     }[kind]
     return Snapshot(**{attribute: (parsed,)})
 

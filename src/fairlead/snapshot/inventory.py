@@ -11,27 +11,27 @@ from typing import Annotated, Any
 
 import msgspec
 
+from fairlead.model.bgp import BgpSettings
 from fairlead.model.errors import InventoryError, ObjectFieldError
-from fairlead.model.inventory import (
-    BfdSettings,
-    BgpPeer,
-    BgpSettings,
-    Edge,
-    Inventory,
-    ServiceSync,
-    VrrpSettings,
-)
+from fairlead.model.inventory import Edge, Inventory, ServiceSync, VrrpSettings
 from fairlead.model.names import Announce, Forwarding
 from fairlead.model.pool import Pool
 from fairlead.model.schedulers import SCHEDULERS
+from fairlead.snapshot.inventory_adverts import (
+    bfd_entries,
+    bgp_entries,
+    community_entries,
+    l2_entries,
+    peer_entries,
+)
 from fairlead.snapshot.pools import parse_ranges, parse_selection
-from fairlead.snapshot.text import address_field, label_name, subdomain_name
+from fairlead.snapshot.selectors import no_duplicates
+from fairlead.snapshot.text import address_field, interface_name, label_name, subdomain_name
 from fairlead.snapshot.wire import ServiceAllocationWire
 
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Asn = Annotated[int, msgspec.Meta(ge=1, le=4_294_967_295)]
 _VrrpPriority = Annotated[int, msgspec.Meta(ge=1, le=254)]
-_Seconds = Annotated[float, msgspec.Meta(gt=0, le=255)]
 
 
 class _Strict(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -46,6 +46,7 @@ class _Edge(_Strict):
     priority: _VrrpPriority | None = None
     router_id: str | None = None
     labels: dict[str, str] = {}
+    interfaces: list[str] = []
 
 
 class _Pool(_Strict):
@@ -65,25 +66,9 @@ class _Vrrp(_Strict):
     preempt: bool = False
 
 
-class _Bfd(_Strict):
-    interval: _Seconds = 0.1
-    multiplier: Annotated[int, msgspec.Meta(ge=1, le=255)] = 3
-
-
-class _Peer(_Strict):
-    name: str
-    address: str
-    asn: _Asn
-    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 179
-    hold_time: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9
-    bfd: _Bfd | bool | None = None
-    password: str | None = None
-    edges: list[str] = []
-
-
 class _Bgp(_Strict):
     local_asn: _Asn = 64512
-    peers: list[_Peer] = []
+    peers: list[dict[str, Any]] = []
 
 
 class _Inventory(_Strict):
@@ -100,6 +85,10 @@ class _Inventory(_Strict):
     nodes_per_service: _Count = 25
     announce_default: bool = True
     hold_unready: bool = True
+    l2_advertisements: list[dict[str, Any]] = []
+    bgp_advertisements: list[dict[str, Any]] = []
+    bfd_profiles: list[dict[str, Any]] = []
+    communities: list[dict[str, Any]] = []
 
 
 def inventory_from_dict(data: Mapping[str, Any]) -> Inventory:
@@ -142,13 +131,25 @@ def _inventory(wire: _Inventory) -> Inventory:
         forwarding=wire.forwarding,
         scheduler=wire.scheduler,
         vrrp=_vrrp(wire.vrrp),
-        bgp=_bgp(wire.bgp, [edge.name for edge in edges]),
+        bgp=BgpSettings(
+            local_asn=wire.bgp.local_asn,
+            peers=peer_entries(
+                wire.bgp.peers,
+                [edge.name for edge in edges],
+                wire.bgp.local_asn,
+                wire.pool_namespace,
+            ),
+        ),
         service_sync=wire.service_sync,
         load_balancer_class=wire.load_balancer_class or None,
         pool_namespace=wire.pool_namespace,
         nodes_per_service=wire.nodes_per_service,
         announce_default=wire.announce_default,
         hold_unready=wire.hold_unready,
+        l2_advertisements=l2_entries(wire.l2_advertisements),
+        bgp_advertisements=bgp_entries(wire.bgp_advertisements),
+        bfd_profiles=bfd_entries(wire.bfd_profiles),
+        communities=community_entries(wire.communities),
     )
 
 
@@ -160,19 +161,19 @@ def _edge(wire: _Edge, field: str) -> Edge:
         name=subdomain_name(wire.name, f"{field}.name"),
         address=address_field(wire.address, f"{field}.address"),
         address6=address6,
-        interface=_interface(wire.interface, f"{field}.interface"),
+        interface=interface_name(wire.interface, f"{field}.interface"),
         priority=wire.priority,
         router_id=address_field(wire.router_id, f"{field}.router_id") if wire.router_id else None,
         labels=wire.labels,
+        interfaces=_interfaces(wire, f"{field}.interfaces"),
     )
 
 
-def _interface(name: str, field: str) -> str:
-    """A Linux interface name (dev_valid_name: at most 15, no blank, no slash); ASCII only."""
-    printable = name.isascii() and name.isprintable()
-    if not printable or not 1 <= len(name) <= 15 or set(name) & set(" /'\"{};#") or name[0] == "-":
-        raise InventoryError(field, f"{name!r} is not an interface name")
-    return name
+def _interfaces(wire: _Edge, field: str) -> tuple[str, ...]:
+    """Further interfaces; naming the main one again changes nothing."""
+    names = [interface_name(name, f"{field}[{i}]") for i, name in enumerate(wire.interfaces)]
+    no_duplicates(names, field)
+    return tuple(name for name in names if name != wire.interface)
 
 
 def _pools(documents: Sequence[Mapping[str, Any]]) -> tuple[Pool, ...]:
@@ -263,31 +264,6 @@ def _vrrp(wire: _Vrrp) -> VrrpSettings:
         advertised_address=wire.advertised_address,
         advert_interval=wire.advert_interval,
         preempt=wire.preempt,
-    )
-
-
-def _bgp(wire: _Bgp, edges: Sequence[str]) -> BgpSettings:
-    peers = tuple(_peer(peer, f"bgp.peers[{i}]", edges) for i, peer in enumerate(wire.peers))
-    _distinct([peer.name for peer in peers], "bgp.peers", "name")
-    return BgpSettings(local_asn=wire.local_asn, peers=peers)
-
-
-def _peer(wire: _Peer, field: str, edges: Sequence[str]) -> BgpPeer:
-    if wire.hold_time in (1, 2):
-        raise InventoryError(f"{field}.hold_time", "must be 0 or at least 3 seconds (RFC 4271)")
-    for index, edge in enumerate(wire.edges):
-        if edge not in edges:
-            raise InventoryError(f"{field}.edges[{index}]", f"{edge!r} is not an edge")
-    bfd = _Bfd() if wire.bfd is True else wire.bfd
-    return BgpPeer(
-        name=subdomain_name(wire.name, f"{field}.name"),
-        address=address_field(wire.address, f"{field}.address"),
-        asn=wire.asn,
-        port=wire.port,
-        hold_time=wire.hold_time,
-        bfd=BfdSettings(bfd.interval, bfd.multiplier) if isinstance(bfd, _Bfd) else None,
-        password=wire.password or None,
-        edges=tuple(wire.edges),
     )
 
 

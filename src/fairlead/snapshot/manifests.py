@@ -12,19 +12,19 @@ from typing import Any
 import msgspec
 
 from fairlead.model.errors import ObjectFieldError
-from fairlead.model.kube import EndpointSlice, Namespace, Node, Service
+from fairlead.model.kube import Namespace, Node
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
-from fairlead.model.pool import Pool
 from fairlead.model.snapshot import Snapshot
-from fairlead.snapshot.objects import KINDS, ModelObject, parse_object
+from fairlead.snapshot.objects import KINDS, METALLB_KINDS, ModelObject, parse_object
 
 _GROUPS = {
     "Service": ("v1",),
     "Node": ("v1",),
     "Namespace": ("v1",),
     "EndpointSlice": ("discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"),
-    "IPAddressPool": ("metallb.io/v1beta1",),
+    **dict.fromkeys(METALLB_KINDS, ("metallb.io/v1beta1",)),
+    "BGPPeer": ("metallb.io/v1beta2", "metallb.io/v1beta1"),
 }
 
 
@@ -52,7 +52,8 @@ def snapshot_from_documents(
     Args:
         documents: In the order of the files; of two objects with one name the later one counts,
             as `kubectl apply` would have it.
-        pool_namespace: Pools are read from this namespace only (and from objects without one).
+        pool_namespace: Objects of metallb.io are read from this namespace only (and where they
+            name none).
     """
     found: dict[str, dict[ObjectKey, ModelObject]] = {kind: {} for kind in KINDS}
     errors: list[ObjectError] = []
@@ -69,14 +70,19 @@ def snapshot_from_documents(
                 errors.append(parsed)
             else:
                 found[kind][_object_key(parsed)] = parsed
-                if isinstance(parsed, Pool):
-                    places[kind, parsed.key] = (document.file, document.number)
+                if kind in METALLB_KINDS:
+                    places[kind, _object_key(parsed)] = (document.file, document.number)
     return Snapshot(
-        services=_values(found, Service),
-        slices=_values(found, EndpointSlice),
-        nodes=_values(found, Node),
-        namespaces=_values(found, Namespace),
-        pools=_values(found, Pool),
+        services=_values(found, "Service"),
+        slices=_values(found, "EndpointSlice"),
+        nodes=_values(found, "Node"),
+        namespaces=_values(found, "Namespace"),
+        pools=_values(found, "IPAddressPool"),
+        l2_advertisements=_values(found, "L2Advertisement"),
+        bgp_advertisements=_values(found, "BGPAdvertisement"),
+        bgp_peers=_values(found, "BGPPeer"),
+        bfd_profiles=_values(found, "BFDProfile"),
+        communities=_values(found, "Community"),
         errors=tuple(errors),
         slices_known=bool(found["EndpointSlice"]),
         nodes_known=bool(found["Node"]),
@@ -84,9 +90,8 @@ def snapshot_from_documents(
     )
 
 
-def _values(found: Mapping[str, Mapping[ObjectKey, ModelObject]], kind: type[Any]) -> Any:
-    name = "IPAddressPool" if kind is Pool else kind.__name__
-    return tuple(found[name].values())
+def _values(found: Mapping[str, Mapping[ObjectKey, ModelObject]], kind: str) -> Any:
+    return tuple(found[kind].values())
 
 
 def _objects(
@@ -125,18 +130,18 @@ def _parse(
     kind: str, data: Mapping[str, Any], document: Document, place: str, pool_namespace: str
 ) -> ModelObject | ObjectError:
     try:
-        if kind == "IPAddressPool":
+        if kind in METALLB_KINDS:
             data = _in_namespace(data, pool_namespace)
         parsed = parse_object(kind, data)
     except ObjectFieldError as error:
         return _error(document, place, data, error.field, error.message)
-    if isinstance(parsed, Pool) and parsed.namespace != pool_namespace:
+    if kind in METALLB_KINDS and _object_key(parsed).namespace != pool_namespace:
         return _error(
             document,
             place,
             data,
             "metadata.namespace",
-            f"pools are read from namespace {pool_namespace!r} only (pool_namespace)",
+            f"{kind} objects are read from namespace {pool_namespace!r} only (pool_namespace)",
         )
     return parsed
 

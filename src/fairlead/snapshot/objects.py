@@ -5,13 +5,15 @@ An object that can't be parsed raises `ObjectFieldError`; the caller places it (
 or the cluster) and goes on with the others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from sys import intern
 from typing import Any
 
 import msgspec
 
 from fairlead.model.addresses import parse_address
+from fairlead.model.advertisement import BfdProfile, BgpAdvertisement, Community, L2Advertisement
+from fairlead.model.bgp import BgpPeer
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.kube import (
     Endpoint,
@@ -25,6 +27,8 @@ from fairlead.model.kube import (
 )
 from fairlead.model.names import Family, IPAddress, ObjectKey, Protocol, TrafficPolicy
 from fairlead.model.pool import Pool
+from fairlead.snapshot.adverts import bgp_from_wire, community_from_wire, l2_from_wire
+from fairlead.snapshot.peers import as_v1beta2, peer_from_wire, profile_from_wire
 from fairlead.snapshot.pools import pool_from_wire
 from fairlead.snapshot.text import (
     address_field,
@@ -45,9 +49,18 @@ from fairlead.snapshot.wire import (
     ServiceWire,
     SlicePortWire,
 )
+from fairlead.snapshot.wire_adverts import (
+    BfdProfileWire,
+    BgpAdvertisementWire,
+    CommunityWire,
+    L2AdvertisementWire,
+    PeerWire,
+)
 
 __all__ = [
     "KINDS",
+    "METALLB_KINDS",
+    "PARSERS",
     "convert_object",
     "namespace_from_wire",
     "node_from_wire",
@@ -66,14 +79,25 @@ _POLICIES = {policy.value: policy for policy in TrafficPolicy}
 _SERVICE_TYPES = frozenset({"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"})
 _FAMILY_POLICIES = frozenset({"SingleStack", "PreferDualStack", "RequireDualStack"})
 
-ModelObject = Service | EndpointSlice | Node | Namespace | Pool
+MetallbObject = Pool | L2Advertisement | BgpAdvertisement | BgpPeer | BfdProfile | Community
+ModelObject = Service | EndpointSlice | Node | Namespace | MetallbObject
+
+METALLB_KINDS: Mapping[str, type[Any]] = {
+    "IPAddressPool": PoolWire,
+    "L2Advertisement": L2AdvertisementWire,
+    "BGPAdvertisement": BgpAdvertisementWire,
+    "BGPPeer": PeerWire,
+    "BFDProfile": BfdProfileWire,
+    "Community": CommunityWire,
+}
+"""Kinds of the group metallb.io, read from one namespace only."""
 
 KINDS: Mapping[str, type[Any]] = {
     "Service": ServiceWire,
     "EndpointSlice": EndpointSliceWire,
     "Node": NodeWire,
     "Namespace": NamespaceWire,
-    "IPAddressPool": PoolWire,
+    **METALLB_KINDS,
 }
 """Kinds that the planner reads, and their wire structs."""
 
@@ -93,6 +117,8 @@ def parse_object(kind: str, data: Mapping[str, Any]) -> ModelObject:
 
 def wire_from_dict(kind: str, data: Mapping[str, Any]) -> Any:
     """The wire struct of an object that a YAML parser gave; raises `ObjectFieldError`."""
+    if kind == "BGPPeer":
+        data = as_v1beta2(data)
     try:
         return msgspec.convert(_without_nulls(data), KINDS[kind])
     except msgspec.ValidationError as error:
@@ -101,17 +127,8 @@ def wire_from_dict(kind: str, data: Mapping[str, Any]) -> Any:
 
 def convert_object(kind: str, wire: Any) -> ModelObject:
     """The model of a decoded wire struct of this kind; raises `ObjectFieldError`."""
-    match kind:
-        case "Service":
-            return service_from_wire(wire)
-        case "EndpointSlice":
-            return slice_from_wire(wire)
-        case "Node":
-            return node_from_wire(wire)
-        case "Namespace":
-            return namespace_from_wire(wire)
-        case _:
-            return pool_from_wire(wire)
+    parsed: ModelObject = PARSERS[kind](wire)
+    return parsed
 
 
 def field_error(error: msgspec.ValidationError) -> ObjectFieldError:
@@ -351,3 +368,18 @@ def _endpoints(endpoints: list[EndpointWire], version: int) -> list[Endpoint]:
         serving = ready if conditions.serving is None else conditions.serving
         parsed.append(Endpoint(addresses, node, ready, serving, bool(conditions.terminating)))
     return parsed
+
+
+PARSERS: Mapping[str, Callable[[Any], Any]] = {
+    "Service": service_from_wire,
+    "EndpointSlice": slice_from_wire,
+    "Node": node_from_wire,
+    "Namespace": namespace_from_wire,
+    "IPAddressPool": pool_from_wire,
+    "L2Advertisement": l2_from_wire,
+    "BGPAdvertisement": bgp_from_wire,
+    "BGPPeer": peer_from_wire,
+    "BFDProfile": profile_from_wire,
+    "Community": community_from_wire,
+}
+"""Kind -> parser of its wire struct; each raises `ObjectFieldError`."""

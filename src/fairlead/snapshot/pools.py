@@ -3,15 +3,11 @@
 
 from collections.abc import Sequence
 
-import msgspec
-
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.pool import AddressRange, Pool, PoolSelection
-from fairlead.model.selector import LabelRequirement, LabelSelector
+from fairlead.snapshot.selectors import no_duplicates, parse_selectors
 from fairlead.snapshot.text import label_name, parse_range, subdomain_name
-from fairlead.snapshot.wire import PoolWire, SelectorWire, ServiceAllocationWire
-
-_NEEDS_VALUES = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
+from fairlead.snapshot.wire import PoolWire, ServiceAllocationWire
 
 
 def pool_from_wire(wire: PoolWire) -> Pool:
@@ -60,48 +56,10 @@ def parse_selection(wire: ServiceAllocationWire, field: str) -> PoolSelection:
     selection = PoolSelection(
         priority=wire.priority or 0,
         namespaces=namespaces,
-        namespace_selectors=_selectors(wire.namespace_selectors, f"{field}.namespaceSelectors"),
-        service_selectors=_selectors(wire.service_selectors, f"{field}.serviceSelectors"),
+        namespace_selectors=parse_selectors(
+            wire.namespace_selectors, f"{field}.namespaceSelectors"
+        ),
+        service_selectors=parse_selectors(wire.service_selectors, f"{field}.serviceSelectors"),
     )
-    _no_duplicates(selection.namespaces, f"{field}.namespaces")
-    _no_duplicates(selection.namespace_selectors, f"{field}.namespaceSelectors")
-    _no_duplicates(selection.service_selectors, f"{field}.serviceSelectors")
+    no_duplicates(selection.namespaces, f"{field}.namespaces")
     return selection
-
-
-def parse_selector(wire: SelectorWire, field: str) -> LabelSelector:
-    """Parse a label selector."""
-    terms = []
-    for index, term in enumerate(wire.match_expressions or ()):
-        where = f"{field}.matchExpressions[{index}]"
-        needs_values = _NEEDS_VALUES.get(term.operator)
-        if needs_values is None:
-            allowed = ", ".join(_NEEDS_VALUES)
-            raise ObjectFieldError(
-                f"{where}.operator", f"{term.operator!r} is not one of {allowed}"
-            )
-        if needs_values != bool(term.values):
-            says = "needs values" if needs_values else "takes no values"
-            raise ObjectFieldError(f"{where}.values", f"operator {term.operator} {says}")
-        terms.append(LabelRequirement(term.key, term.operator, tuple(term.values or ())))
-    return LabelSelector(wire.match_labels or {}, tuple(terms))
-
-
-def _selectors(wires: list[SelectorWire] | None, field: str) -> tuple[LabelSelector, ...]:
-    return tuple(
-        parse_selector(wire, f"{field}[{index}]") for index, wire in enumerate(wires or ())
-    )
-
-
-def _no_duplicates(items: Sequence[str | LabelSelector], field: str) -> None:
-    forms = [item if isinstance(item, str) else _canonical(item) for item in items]
-    seen: list[str | bytes] = []
-    for index, form in enumerate(forms):
-        if form in seen:
-            raise ObjectFieldError(f"{field}[{index}]", "is there twice")
-        seen.append(form)
-
-
-def _canonical(selector: LabelSelector) -> bytes:
-    terms = sorted((t.key, t.operator, sorted(t.values)) for t in selector.match_expressions)
-    return msgspec.json.encode([sorted(selector.match_labels.items()), terms])

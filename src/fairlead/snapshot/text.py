@@ -15,6 +15,9 @@ from fairlead.model.pool import AddressRange
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_DURATION = re.compile(r"(?:\d{1,12}(?:\.\d{0,9})?(?:ns|us|µs|ms|s|m|h))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PORT_NAME = re.compile(r"[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?")
 
 
@@ -51,6 +54,41 @@ def port_name(text: str, field: str) -> str:
     if text and not _PORT_NAME.fullmatch(text):
         raise ObjectFieldError(field, f"{text!r} is not a port name (letters, digits and '-')")
     return text
+
+
+def ipv4_field(text: str, field: str) -> IPAddress:
+    """Return an IPv4 address: what a router id must look like."""
+    address = address_field(text, field)
+    if address.version != 4:
+        raise ObjectFieldError(field, f"{text!r} is not an IPv4 address")
+    return address
+
+
+def interface_name(name: str, field: str) -> str:
+    """Check a Linux interface name (dev_valid_name: at most 15, no blank, no slash); ASCII only."""
+    printable = name.isascii() and name.isprintable()
+    if not printable or not 1 <= len(name) <= 15 or set(name) & set(" /'\"{};#") or name[0] == "-":
+        raise ObjectFieldError(field, f"{name!r} is not an interface name")
+    return name
+
+
+def duration_field(value: str | int | None, field: str) -> float | None:
+    """Return seconds of a duration as Kubernetes writes it (`90s`, `1m30s`); None for none.
+
+    A bare number is seconds. Rounded to the microsecond, so that `0.1s` times ten is a second.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, int):
+        if value < 0:
+            raise ObjectFieldError(field, f"{value} is negative")
+        return float(value)
+    if value == "0":
+        return 0.0
+    if not _DURATION.fullmatch(value):
+        raise ObjectFieldError(field, f"{value!r} is no duration such as 90s or 1m30s")
+    parts = _DURATION_PART.findall(value)
+    return round(sum(float(number) * _UNITS[unit] for number, unit in parts), 6)
 
 
 def parse_range(text: str, field: str) -> AddressRange:
