@@ -23,6 +23,14 @@ from fairlead.model.pool import AddressRange, Pool, PoolSelection
 from fairlead.model.selector import LabelSelector
 from fairlead.model.snapshot import Snapshot
 from fairlead.planner.requests import POOL_NOTE
+from property.strategies_adverts import (
+    COMMUNITIES,
+    aggregates,
+    bgp_advertisements,
+    l2_advertisements,
+    peers,
+    some,
+)
 
 V4 = [ip_address(f"10.0.0.{host}") for host in range(12)]
 V6 = [ip_address(f"fd00::{host:x}") for host in range(6)]
@@ -32,10 +40,20 @@ TIMES = ["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:0
 
 
 def inventory(**changes: object) -> Inventory:
-    edges = tuple(Edge(name=f"edge{n}", address=ip_address(f"192.0.2.1{n}")) for n in (1, 2))
+    edges = tuple(
+        Edge(
+            name=f"edge{n}",
+            address=ip_address(f"192.0.2.1{n}"),
+            interfaces=("eth1",) if n == 2 else (),
+        )
+        for n in (1, 2)
+    )
     peer = BgpPeer(name="tor", address=ip_address("192.0.2.1"), asn=64500, edges=("edge2",))
     base = Inventory(
-        edges=edges, announce=(Announce.VRRP, Announce.BGP), bgp=BgpSettings(peers=(peer,))
+        edges=edges,
+        announce=(Announce.VRRP, Announce.BGP),
+        bgp=BgpSettings(peers=(peer,)),
+        communities=COMMUNITIES,
     )
     return msgspec.structs.replace(base, **changes)
 
@@ -198,12 +216,16 @@ def nodes(draw, name: str) -> Node:
 def snapshots(draw) -> Snapshot:
     keys = draw(st.sets(st.sampled_from(NAMES), max_size=8))
     count = draw(st.integers(0, 6))
+    own_pools = draw(pools())
     return Snapshot(
         services=tuple(draw(services(key)) for key in sorted(keys)),
         slices=tuple(draw(slices(index)) for index in range(count)),
         nodes=tuple(draw(nodes(name)) for name in NODES if draw(st.booleans())),
         namespaces=(Namespace("a", {"tier": "web"}), Namespace("b")),
-        pools=draw(pools()),
+        pools=own_pools,
+        l2_advertisements=draw(some(l2_advertisements())),
+        bgp_advertisements=(*draw(some(bgp_advertisements())), *draw(aggregates(own_pools))),
+        bgp_peers=draw(some(peers())),
     )
 
 

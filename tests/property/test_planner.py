@@ -15,6 +15,7 @@ from fairlead.planner.incremental import KIND_OF, PlannerState, object_key
 from fairlead.planner.plan import make_plan
 from fairlead.planner.pools import PoolIndex, admits, is_avoided, namespace_labels
 from fairlead.planner.requests import is_ours, use_of
+from property.strategies_adverts import bgp_advertisements, l2_advertisements, peers
 from property.strategies_cluster import NAMES, NODES, applied, inventory, nodes, services, snapshots
 from property.strategies_cluster import slices as slice_values
 
@@ -78,6 +79,9 @@ def test_order_of_the_input_does_not_matter(snapshot: Snapshot, random) -> None:
         nodes=shuffled(snapshot.nodes),
         namespaces=shuffled(snapshot.namespaces),
         pools=shuffled(snapshot.pools),
+        l2_advertisements=shuffled(snapshot.l2_advertisements),
+        bgp_advertisements=shuffled(snapshot.bgp_advertisements),
+        bgp_peers=shuffled(snapshot.bgp_peers),
     )
     assert plan_to_json(make_plan(snapshot, INVENTORY)) == plan_to_json(make_plan(other, INVENTORY))
 
@@ -139,40 +143,53 @@ def test_json_round_trip(snapshot: Snapshot) -> None:
 @st.composite
 def changes(draw):
     """One watch event: an object that came, changed or went."""
-    kind = draw(st.sampled_from(["Service", "EndpointSlice", "EndpointSlice", "Node"]))
+    kind = draw(st.sampled_from(["Service", "EndpointSlice", "EndpointSlice", "Node", "Advert"]))
     if kind == "Service":
         value = draw(services(draw(st.sampled_from(NAMES))))
     elif kind == "EndpointSlice":
         value = draw(slice_values(draw(st.integers(0, 5))))
+    elif kind == "Advert":
+        value = draw(l2_advertisements() | bgp_advertisements() | peers())
     else:
         value = draw(nodes(draw(st.sampled_from(NODES))))
     return value, draw(st.sampled_from([False, False, True]))
+
+
+WHOLE = ("addresses", "vrrp", "bgp", "bgp_policies", "bgp_peers", "failed")
+SNAPSHOT_FIELDS = {
+    "Service": "services",
+    "EndpointSlice": "slices",
+    "Node": "nodes",
+    "Namespace": "namespaces",
+    "IPAddressPool": "pools",
+    "L2Advertisement": "l2_advertisements",
+    "BGPAdvertisement": "bgp_advertisements",
+    "BGPPeer": "bgp_peers",
+    "BFDProfile": "bfd_profiles",
+    "Community": "communities",
+}
 
 
 class Follower:
     """What an edge knows that only ever saw deltas."""
 
     def __init__(self) -> None:
-        self.servers, self.addresses, self.vrrp, self.bgp = {}, (), (), ()
+        self.servers = {}
+        self.told = {}
 
     def take(self, delta) -> None:
         self.servers.update(delta.virtual_servers)
-        self.addresses = self.addresses if delta.addresses is None else delta.addresses
-        self.vrrp = self.vrrp if delta.vrrp is None else delta.vrrp
-        self.bgp = self.bgp if delta.bgp is None else delta.bgp
+        for part in WHOLE:
+            value = getattr(delta, part)
+            if value is not None:
+                self.told[part] = value
 
 
 def snapshot_of(objects: dict) -> Snapshot:
     def of(kind):
         return tuple(value for (k, _), value in sorted(objects.items()) if k == kind)
 
-    return Snapshot(
-        services=of("Service"),
-        slices=of("EndpointSlice"),
-        nodes=of("Node"),
-        namespaces=of("Namespace"),
-        pools=of("IPAddressPool"),
-    )
+    return Snapshot(**{field: of(kind) for kind, field in SNAPSHOT_FIELDS.items()})
 
 
 @UNHURRIED
@@ -183,13 +200,7 @@ def test_incremental_is_full(snapshot: Snapshot, events, hold: bool) -> None:
     state, follower = PlannerState(config), Follower()
     objects: dict[tuple[str, ObjectKey], object] = {}
     for kind in KIND_OF.values():
-        values = {
-            "Service": snapshot.services,
-            "EndpointSlice": snapshot.slices,
-            "Node": snapshot.nodes,
-            "Namespace": snapshot.namespaces,
-            "IPAddressPool": snapshot.pools,
-        }[kind]
+        values = getattr(snapshot, SNAPSHOT_FIELDS[kind])
         state.replace(kind, values)
         objects.update({(kind, object_key(value)): value for value in values})
     for value, gone in [(None, False), *events]:
@@ -213,11 +224,7 @@ def test_incremental_is_full(snapshot: Snapshot, events, hold: bool) -> None:
         assert full == make_plan(now, config).edges["edge2"]
         assert essence(state.decisions()) == essence(make_plan(now, config).services)
         assert {s for many in follower.servers.values() for s in many} == set(full.virtual_servers)
-        assert (follower.addresses, follower.vrrp, follower.bgp) == (
-            full.addresses,
-            full.vrrp,
-            full.bgp,
-        )
+        assert follower.told == {part: getattr(full, part) for part in WHOLE}
 
 
 def essence(plans):

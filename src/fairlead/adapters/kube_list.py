@@ -8,15 +8,26 @@ import msgspec
 from fairlead.adapters.kube_client import ApiError, KubeApi
 
 _PAGE = 500
-# (kind, apiVersion, collection); an API server without the last one's definition answers 404.
+_METALLB = (
+    ("IPAddressPool", "v1beta1", "ipaddresspools"),
+    ("L2Advertisement", "v1beta1", "l2advertisements"),
+    ("BGPAdvertisement", "v1beta1", "bgpadvertisements"),
+    ("BGPPeer", "v1beta2", "bgppeers"),
+    ("BFDProfile", "v1beta1", "bfdprofiles"),
+    ("Community", "v1beta1", "communities"),
+)
+# (kind, apiVersion, collection); an API server that lacks a definition answers 404.
 COLLECTIONS = (
     ("Namespace", "v1", "/api/v1/namespaces"),
     ("Node", "v1", "/api/v1/nodes"),
     ("Service", "v1", "/api/v1/services"),
     ("EndpointSlice", "discovery.k8s.io/v1", "/apis/discovery.k8s.io/v1/endpointslices"),
-    ("IPAddressPool", "metallb.io/v1beta1", "/apis/metallb.io/v1beta1/ipaddresspools"),
+    *(
+        (kind, f"metallb.io/{version}", f"/apis/metallb.io/{version}/{plural}")
+        for kind, version, plural in _METALLB
+    ),
 )
-_OPTIONAL = frozenset({"IPAddressPool"})
+_OPTIONAL = frozenset(kind for kind, _, _ in _METALLB)
 
 
 class _ListMeta(msgspec.Struct, rename={"token": "continue"}):

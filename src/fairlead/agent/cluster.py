@@ -9,21 +9,18 @@ from fairlead.adapters.kube_client import KubeApi
 from fairlead.adapters.kube_decode import WatchTarget
 from fairlead.adapters.kube_watch import Watcher, WatchState
 from fairlead.model.kube import EndpointSlice
-from fairlead.snapshot.objects import (
-    namespace_from_wire,
-    node_from_wire,
-    pool_from_wire,
-    service_from_wire,
-    slice_from_wire,
-)
-from fairlead.snapshot.wire import (
-    EndpointSliceWire,
-    NamespaceWire,
-    NodeWire,
-    PoolWire,
-    ServiceWire,
-)
+from fairlead.snapshot.objects import METALLB_KINDS, PARSERS, slice_from_wire
+from fairlead.snapshot.wire import EndpointSliceWire, NamespaceWire, NodeWire, ServiceWire
 
+# Collection of each kind of metallb.io; all of them may be unknown to the API server.
+_METALLB = {
+    "IPAddressPool": "v1beta1/namespaces/{}/ipaddresspools",
+    "L2Advertisement": "v1beta1/namespaces/{}/l2advertisements",
+    "BGPAdvertisement": "v1beta1/namespaces/{}/bgpadvertisements",
+    "BGPPeer": "v1beta2/namespaces/{}/bgppeers",
+    "BFDProfile": "v1beta1/namespaces/{}/bfdprofiles",
+    "Community": "v1beta1/namespaces/{}/communities",
+}
 # Slices that belong to a Service; those of headless ones are never ours and may be many.
 _SLICES = "kubernetes.io/service-name,!service.kubernetes.io/headless"
 
@@ -38,9 +35,8 @@ def _slice(wire: EndpointSliceWire) -> EndpointSlice:
 
 def targets(pool_namespace: str) -> tuple[WatchTarget[Any], ...]:
     """The kinds that a plan is computed from."""
-    pools = f"/apis/metallb.io/v1beta1/namespaces/{pool_namespace}/ipaddresspools"
     return (
-        WatchTarget("Service", "/api/v1/services", ServiceWire, service_from_wire),
+        WatchTarget("Service", "/api/v1/services", ServiceWire, PARSERS["Service"]),
         WatchTarget(
             "EndpointSlice",
             "/apis/discovery.k8s.io/v1/endpointslices",
@@ -48,9 +44,18 @@ def targets(pool_namespace: str) -> tuple[WatchTarget[Any], ...]:
             _slice,
             selector=_SLICES,
         ),
-        WatchTarget("Node", "/api/v1/nodes", NodeWire, node_from_wire),
-        WatchTarget("Namespace", "/api/v1/namespaces", NamespaceWire, namespace_from_wire),
-        WatchTarget("IPAddressPool", pools, PoolWire, pool_from_wire, optional=True),
+        WatchTarget("Node", "/api/v1/nodes", NodeWire, PARSERS["Node"]),
+        WatchTarget("Namespace", "/api/v1/namespaces", NamespaceWire, PARSERS["Namespace"]),
+        *(
+            WatchTarget(
+                kind,
+                f"/apis/metallb.io/{path.format(pool_namespace)}",
+                METALLB_KINDS[kind],
+                PARSERS[kind],
+                optional=True,
+            )
+            for kind, path in _METALLB.items()
+        ),
     )
 
 

@@ -190,6 +190,7 @@ class Loop:
         """Note objects that can't be used; the last good version of each stays in force."""
         for error in errors:
             self.state.errors[(kind, _error_key(error))] = error
+            self._ports.planning.put_unreadable(kind, _error_key(error))
             log.error(
                 "object can't be used",
                 extra={

@@ -62,6 +62,10 @@ class EdgePlanning:
         self._pools_touched |= kind == _POOLS
         self._state.put(value)
 
+    def put_unreadable(self, kind: str, key: ObjectKey) -> None:
+        """An object changed to something that can't be used."""
+        self._state.put_unreadable(kind, key)
+
     def remove(self, kind: str, key: ObjectKey) -> None:
         """An object is gone."""
         if kind == "Service":
@@ -130,8 +134,8 @@ class EdgePlanning:
         return self._state.pools
 
     def pool_errors(self) -> tuple[ObjectError, ...]:
-        """Pools that are left out, and why; for any thread."""
-        return self._state.pool_errors
+        """Pools, advertisements and peers that are left out, and why; for any thread."""
+        return self._state.object_errors
 
     def has_namespace(self, name: str) -> bool:
         """Whether the cluster has a namespace; for any thread."""

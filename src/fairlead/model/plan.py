@@ -40,7 +40,7 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
     real_servers: tuple[RealServer, ...] = ()
 
 
-class VipAddress(msgspec.Struct, frozen=True):
+class VipAddress(msgspec.Struct, frozen=True, gc=False):
     """A VIP on one edge.
 
     Attributes:
@@ -77,7 +77,7 @@ class VrrpInstance(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
 
 
-class BgpAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
+class BgpAnnouncement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One prefix that an edge originates now, to some of its peers.
 
     A prefix may stand several times, each time for other peers. One wider than a host route is an

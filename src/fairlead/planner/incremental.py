@@ -8,7 +8,7 @@ decision is written there first and comes back by watch, so that every edge sees
 Incremental equals full: a property test compares every state with `make_plan`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,66 +16,32 @@ import msgspec
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.kube import EndpointSlice, Namespace, Node, Service
 from fairlead.model.names import IPAddress, ObjectKey, Protocol, TrafficPolicy
-from fairlead.model.plan import (
-    BgpAnnouncement,
-    EdgePlan,
-    ObjectError,
-    ServicePlan,
-    VipAddress,
-    VirtualServer,
-    VrrpInstance,
-)
+from fairlead.model.plan import EdgePlan, ObjectError, ServicePlan, VirtualServer
 from fairlead.model.pool import Pool
+from fairlead.planner.advert_objects import AdvertObjects, usable_adverts
+from fairlead.planner.advert_store import ADVERT_KINDS, AdvertObject, AdvertStore
+from fairlead.planner.adverts import Advertising, VipRow
 from fairlead.planner.allocator import Allocator
 from fairlead.planner.case import age
-from fairlead.planner.edges import (
-    bgp_announcements,
-    edge_plan,
-    vrrp_instances,
-)
+from fairlead.planner.delta import EdgeDelta, Pending
+from fairlead.planner.edges import edge_plan
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pools import namespace_labels, usable_pools
-from fairlead.planner.requests import is_ours
+from fairlead.planner.requests import POOL_NOTE, is_ours
 from fairlead.planner.shape import shape_service
 from fairlead.planner.slices import SliceView
 from fairlead.planner.vips import VipTable
 
-PlannerObject = Service | EndpointSlice | Node | Namespace | Pool
+PlannerObject = Service | EndpointSlice | Node | Namespace | Pool | AdvertObject
 KIND_OF: Mapping[type[Any], str] = {
     Service: "Service",
     EndpointSlice: "EndpointSlice",
     Node: "Node",
     Namespace: "Namespace",
     Pool: "IPAddressPool",
+    **ADVERT_KINDS,
 }
-
-
-class EdgeDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """What changed for one edge since it last asked.
-
-    Attributes:
-        virtual_servers: Services whose virtual servers changed; () where none are left.
-        addresses, vrrp, bgp: Whole new values, None where unchanged.
-    """
-
-    virtual_servers: Mapping[ObjectKey, tuple[VirtualServer, ...]]
-    addresses: tuple[VipAddress, ...] | None = None
-    vrrp: tuple[VrrpInstance, ...] | None = None
-    bgp: tuple[BgpAnnouncement, ...] | None = None
-
-    def __bool__(self) -> bool:
-        parts = (self.addresses, self.vrrp, self.bgp)
-        return bool(self.virtual_servers) or any(part is not None for part in parts)
-
-
-class _Pending:
-    """What one edge has not been told yet."""
-
-    def __init__(self, services: Iterable[ObjectKey]) -> None:
-        self.services = set(services)
-        self.vips = True
-        self.vrrp: tuple[VrrpInstance, ...] | None = None
-        self.bgp: tuple[BgpAnnouncement, ...] | None = None
+_ADVERTS = frozenset(ADVERT_KINDS.values())
 
 
 class PlannerState:
@@ -95,17 +61,25 @@ class PlannerState:
         self._pool_errors: tuple[ObjectError, ...] = ()
         self._allocator = Allocator(inventory)
         self._untold: dict[ObjectKey, ServicePlan] = {}
-        self._vips = VipTable(inventory)
+        self._vips = VipTable()
+        self._adverts = AdvertStore(inventory)
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
         self._dirty: set[ObjectKey] = set()
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[str, Pending] = {}
         self._pools_dirty = True
         self._settle_pools()
+        nothing = usable_adverts(inventory, (), AdvertObjects())
+        self._advertising = Advertising(inventory, (), nothing)
 
     @property
     def pool_errors(self) -> tuple[ObjectError, ...]:
         """Pools of the cluster that are left out, and why."""
         return self._pool_errors
+
+    @property
+    def object_errors(self) -> tuple[ObjectError, ...]:
+        """Pools, advertisements and peers of the cluster that are left out, and why."""
+        return (*self._pool_errors, *self._adverts.errors)
 
     @property
     def pools(self) -> tuple[Pool, ...]:
@@ -124,9 +98,16 @@ class PlannerState:
             if self._namespaces.get(value.name) != value:
                 self._namespaces[value.name] = value
                 self._new_pools()
+        elif not isinstance(value, Pool):
+            self._adverts.put(value)
         elif self._is_pool(value) and self._cluster_pools.get(value.key) != value:
             self._cluster_pools[value.key] = value
             self._new_pools()
+
+    def put_unreadable(self, kind: str, key: ObjectKey) -> None:
+        """Note an object that can't be used as it is now: its last version stays in force."""
+        if kind in _ADVERTS:
+            self._adverts.put_unreadable(kind, key)
 
     def remove(self, kind: str, key: ObjectKey) -> None:
         """Note an object that is gone; removing the absent does nothing."""
@@ -143,9 +124,11 @@ class PlannerState:
             case "Namespace":
                 if self._namespaces.pop(key.name, None) is not None:
                     self._new_pools()
-            case _:
+            case "IPAddressPool":
                 if self._cluster_pools.pop(key, None) is not None:
                     self._new_pools()
+            case _:
+                self._adverts.remove(kind, key)
 
     def replace(
         self, kind: str, objects: Iterable[PlannerObject], keep: Collection[ObjectKey] = ()
@@ -164,13 +147,17 @@ class PlannerState:
                 known = [ObjectKey("", name) for name in self._node_objects]
             case "Namespace":
                 known = [ObjectKey("", name) for name in self._namespaces]
-            case _:
+            case "IPAddressPool":
                 known = self._cluster_pools
+            case _:
+                known = self._adverts.keys(kind)
         listed = {object_key(value): value for value in objects}
         for key in [key for key in known if key not in listed and key not in keep]:
             self.remove(kind, key)
         for value in listed.values():
             self.put(value)
+        for key in keep:
+            self.put_unreadable(kind, key)
 
     def take_decisions(self) -> tuple[ServicePlan, ...]:
         """Decisions that differ from the last ones taken and call for a write or an Event."""
@@ -207,33 +194,16 @@ class PlannerState:
     def take_edge_delta(self, edge_name: str) -> EdgeDelta:
         """What changed for an edge since it last asked; all of it the first time."""
         self._settle()
-        edge = self._edges[edge_name]
         pending = self._pending.get(edge_name)
         if pending is None:
-            pending = self._pending[edge_name] = _Pending(self._shaped)
-        changed = {key: self._shaped.get(key, ()) for key in pending.services}
-        pending.services.clear()
-        if not pending.vips:
-            return EdgeDelta(virtual_servers=changed)
-        pending.vips = False
-        vips = self._vips.addresses()
-        vrrp = vrrp_instances(edge, vips, self.inventory)
-        bgp = bgp_announcements(edge, vips, self.inventory)
-        delta = EdgeDelta(
-            virtual_servers=changed,
-            addresses=vips,
-            vrrp=vrrp if vrrp != pending.vrrp else None,
-            bgp=bgp if bgp != pending.bgp else None,
-        )
-        pending.vrrp, pending.bgp = vrrp, bgp
-        return delta
+            pending = self._pending[edge_name] = Pending(self._edges[edge_name], self._shaped)
+        return pending.take(self._shaped, self._vips.rows, self._advertising)
 
     def edge_plan(self, edge_name: str) -> EdgePlan:
         """An edge's whole slice of the plan."""
         self._settle()
-        vips = self._vips.addresses()
         servers = [server for shaped in self._shaped.values() for server in shaped]
-        return edge_plan(self._edges[edge_name], servers, vips, self.inventory)
+        return edge_plan(self._edges[edge_name], servers, self._vips.rows(), self._advertising)
 
     def _is_pool(self, pool: Pool) -> bool:
         return pool.namespace == self.inventory.pool_namespace
@@ -320,6 +290,7 @@ class PlannerState:
         if tuple(sorted(pools, key=lambda pool: pool.name)) != self.pools:
             self._dirty |= self._services.keys()
             self._allocator.set_pools(pools, labels)
+            self._adverts.touch()
         else:
             self._allocator.set_labels(labels)
 
@@ -327,16 +298,35 @@ class PlannerState:
         """Shape what is dirty, and only that."""
         self._settle_pools()
         self._settle_nodes()
-        if not self._dirty:
+        anew = self._settle_adverts()
+        if not self._dirty and not anew:
             return
         for key in list(self._dirty):
             self._recarry(key)
         for key in self._dirty:
             self._reshape(key)
         self._dirty.clear()
-        if self._vips.gate():
+        if self._vips.gate(self._row):
             for pending in self._pending.values():
                 pending.vips = True
+
+    def _settle_adverts(self) -> bool:
+        """Take what is advertised now; return whether that may be different."""
+        anew = self._adverts.settle(self.pools)
+        if anew is None:
+            return False
+        self._advertising = anew
+        self._vips.touch_all()
+        for pending in self._pending.values():
+            pending.advertising = True
+        return True
+
+    def _row(self, address: IPAddress, users: Sequence[tuple[ObjectKey, bool]]) -> VipRow:
+        """How a VIP goes out; a pool that is not in force any more is known by the note of it."""
+        owner = self._allocator.pools.owner(address)
+        told = [(self._services[key], answers) for key, answers in users]
+        pool = owner.name if owner else told[0][0].annotations.get(POOL_NOTE, "")
+        return self._advertising.row(address, told, pool)
 
     def _recarry(self, key: ObjectKey) -> None:
         """Find the addresses that a Service brings; those who share them are shaped anew."""

@@ -6,15 +6,17 @@ from collections import defaultdict
 import msgspec
 
 from fairlead.model.inventory import Inventory
-from fairlead.model.kube import EndpointSlice
+from fairlead.model.kube import EndpointSlice, Service
 from fairlead.model.names import IPAddress, ObjectKey
 from fairlead.model.plan import ObjectError, Plan, ServicePlan, VirtualServer
 from fairlead.model.snapshot import Snapshot
+from fairlead.planner.advert_store import adverts_of
+from fairlead.planner.adverts import Advertising
 from fairlead.planner.allocate import allocate
-from fairlead.planner.edges import edge_plan, vip_addresses, virtual_server_order
+from fairlead.planner.edges import edge_plan, virtual_server_order
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pools import usable_pools
-from fairlead.planner.shape import service_ready_on, shape_service
+from fairlead.planner.shape import address_order, service_ready_on, shape_service
 
 
 def make_plan(snapshot: Snapshot, inventory: Inventory) -> Plan:
@@ -24,19 +26,25 @@ def make_plan(snapshot: Snapshot, inventory: Inventory) -> Plan:
     status (playbook mode) or only looks (`fairlead plan`).
     """
     pools, pool_errors = usable_pools(inventory, snapshot.pools)
+    adverts = adverts_of(snapshot, inventory, pools)
+    advertising = Advertising(inventory, pools, adverts)
     decisions = allocate(snapshot.services, pools, snapshot.namespaces, inventory)
-    servers, ready = _shape_all(snapshot, decisions, inventory)
-    vips = vip_addresses(ready, inventory)
+    servers, vips = _shape_all(snapshot, decisions, inventory)
+    by_address = sorted(vips.items(), key=lambda row: address_order(row[0]))
+    rows = [advertising.row(address, vip.users, vip.pool) for address, vip in by_address]
     servers.sort(key=virtual_server_order)
     return Plan(
         services=decisions,
         edges={
-            edge.name: edge_plan(edge, servers, vips, inventory)
+            edge.name: edge_plan(edge, servers, rows, advertising)
             for edge in sorted(inventory.edges, key=lambda edge: edge.name)
         },
         errors=tuple(
             sorted(
-                (*snapshot.errors, *(_placed(error, snapshot) for error in pool_errors)),
+                (
+                    *snapshot.errors,
+                    *(_placed(error, snapshot) for error in (*pool_errors, *adverts.errors)),
+                ),
                 key=_error_order,
             )
         ),
@@ -53,16 +61,23 @@ def _error_order(error: ObjectError) -> tuple[str, int, str, str, str, str]:
     return (error.file, error.document, error.kind, error.namespace, error.name, error.field)
 
 
+class _Vip(msgspec.Struct, gc=False):
+    """A VIP: its pool, and who uses it with whether they can answer there."""
+
+    pool: str
+    users: list[tuple[Service, bool]]
+
+
 def _shape_all(
     snapshot: Snapshot, decisions: tuple[ServicePlan, ...], inventory: Inventory
-) -> tuple[list[VirtualServer], dict[IPAddress, bool]]:
+) -> tuple[list[VirtualServer], dict[IPAddress, _Vip]]:
     services = {service.key: service for service in snapshot.services}
     slices: dict[ObjectKey, list[EndpointSlice]] = defaultdict(list)
     for item in sorted(snapshot.slices, key=lambda item: item.key):
         slices[item.service].append(item)
     nodes = NodeIndex(snapshot.nodes)
     servers: list[VirtualServer] = []
-    ready: dict[IPAddress, bool] = {}
+    vips: dict[IPAddress, _Vip] = {}
     for decision in decisions:
         if not decision.addresses:
             continue
@@ -70,6 +85,11 @@ def _shape_all(
         own = slices.get(decision.key, [])
         shaped = shape_service(service, decision.addresses, own, nodes, inventory)
         for address in decision.addresses:
-            ready[address] = ready.get(address, False) or service_ready_on(shaped, address)
+            user = (service, service_ready_on(shaped, address))
+            vip = vips.get(address)
+            if vip is None:
+                vips[address] = _Vip(decision.pool or "", [user])
+            else:
+                vip.users.append(user)
         servers += shaped
-    return servers, ready
+    return servers, vips

@@ -2,27 +2,26 @@
 """VIPs of all Services: who brings each, who can answer on it, and whether it is announced."""
 
 from bisect import bisect_left, insort
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 
-from fairlead.model.inventory import Inventory
 from fairlead.model.names import IPAddress, ObjectKey
-from fairlead.model.plan import VipAddress
-from fairlead.planner.edges import announce_ways
+from fairlead.planner.adverts import VipRow
 from fairlead.planner.shape import address_order
 
+Decide = Callable[[IPAddress, Sequence[tuple[ObjectKey, bool]]], VipRow]
+"""A VIP and who uses it, each with whether it can answer there -> how it goes out."""
 _NOBODY: frozenset[ObjectKey] = frozenset()
 
 
 class VipTable:
     """Kept in order as Services come and go; a change costs what it touches."""
 
-    def __init__(self, inventory: Inventory) -> None:
-        self._ways = announce_ways(inventory)
+    def __init__(self) -> None:
         self._carried: dict[ObjectKey, tuple[IPAddress, ...]] = {}
         self._users: dict[IPAddress, set[ObjectKey]] = {}
         self._answering: dict[ObjectKey, Collection[IPAddress]] = {}
         # By number: `ipaddress` hashes in Python, and all are walked at each change.
-        self._values: dict[tuple[int, int], VipAddress] = {}
+        self._values: dict[tuple[int, int], VipRow] = {}
         self._order: list[tuple[int, int]] = []
         self._touched: set[IPAddress] = set()
 
@@ -70,29 +69,39 @@ class VipTable:
             self._answering[key] = addresses
             self._touched.update(carried)
 
-    def gate(self) -> bool:
+    def touch_all(self) -> None:
+        """Let `gate` decide about every VIP: what advertises them became different."""
+        self._touched.update(self._users)
+
+    def gate(self, decide: Decide) -> bool:
         """Decide anew for VIPs that were touched; return whether anything became different."""
         changed = False
         for address in self._touched:
             users = self._users.get(address)
-            row = address_order(address)
-            before = self._values.get(row)
+            place = address_order(address)
+            before = self._values.get(place)
             if not users:
                 self._users.pop(address, None)
                 if before is not None:
-                    del self._values[row], self._order[bisect_left(self._order, row)]
+                    del self._values[place], self._order[bisect_left(self._order, place)]
                     changed = True
                 continue
-            ready = any(address in self._answering.get(key, ()) for key in users)
-            if before is not None and before.ready is ready:
+            answers = self._answering.get
+            row = decide(address, [(key, address in answers(key, ())) for key in users])
+            if before is not None and _same(before, row):
                 continue
             if before is None:
-                insort(self._order, row)
-            self._values[row] = VipAddress(address, self._ways, ready)
+                insort(self._order, place)
+            self._values[place] = row
             changed = True
         self._touched.clear()
         return changed
 
-    def addresses(self) -> tuple[VipAddress, ...]:
+    def rows(self) -> tuple[VipRow, ...]:
         """All VIPs, sorted."""
         return tuple(map(self._values.__getitem__, self._order))
+
+
+def _same(before: VipRow, row: VipRow) -> bool:
+    """By identity: a reach belongs to what is advertised now, and equal ones may be outdated."""
+    return before.reach is row.reach and before.ready is row.ready and before.users == row.users

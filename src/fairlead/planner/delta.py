@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one edge has not been told yet, and the telling."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from fairlead.model.bgp import BgpPeer
+from fairlead.model.inventory import Edge
+from fairlead.model.names import ObjectKey
+from fairlead.model.plan import (
+    BgpAnnouncement,
+    BgpPolicy,
+    NotAnnounced,
+    VipAddress,
+    VirtualServer,
+    VrrpInstance,
+)
+from fairlead.planner.adverts import Advertising, VipRow
+from fairlead.planner.edges import (
+    bgp_announcements,
+    failures,
+    vip_addresses,
+    vrrp_instances,
+)
+
+T = TypeVar("T")
+
+
+class EdgeDelta(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed for one edge since it last asked.
+
+    Attributes:
+        virtual_servers: Services whose virtual servers changed; () where none are left.
+        addresses, vrrp, bgp, bgp_policies, bgp_peers, failed: Whole new values as in `EdgePlan`,
+            None where unchanged.
+    """
+
+    virtual_servers: Mapping[ObjectKey, tuple[VirtualServer, ...]]
+    addresses: tuple[VipAddress, ...] | None = None
+    vrrp: tuple[VrrpInstance, ...] | None = None
+    bgp: tuple[BgpAnnouncement, ...] | None = None
+    bgp_policies: tuple[BgpPolicy, ...] | None = None
+    bgp_peers: tuple[BgpPeer, ...] | None = None
+    failed: tuple[NotAnnounced, ...] | None = None
+
+    def __bool__(self) -> bool:
+        parts = (
+            self.addresses,
+            self.vrrp,
+            self.bgp,
+            self.bgp_policies,
+            self.bgp_peers,
+            self.failed,
+        )
+        return bool(self.virtual_servers) or any(part is not None for part in parts)
+
+
+class Pending:
+    """What one edge has not been told yet."""
+
+    def __init__(self, edge: Edge, services: Iterable[ObjectKey]) -> None:
+        """Nothing was told: these Services and everything else are due."""
+        self.services = set(services)
+        self.vips = True
+        self.advertising = True
+        self._edge = edge
+        self._told: dict[str, object] = {}
+
+    def take(
+        self,
+        shaped: Mapping[ObjectKey, tuple[VirtualServer, ...]],
+        rows: Callable[[], tuple[VipRow, ...]],
+        advertising: Advertising,
+    ) -> EdgeDelta:
+        """Tell what is due; only what is asked for is computed."""
+        changed = {key: shaped.get(key, ()) for key in self.services}
+        self.services.clear()
+        if not self.vips and not self.advertising:
+            return EdgeDelta(virtual_servers=changed)
+        edge, vips = self._edge, rows()
+        policies, peers = None, None
+        if self.advertising:
+            policies = self._new("bgp_policies", advertising.policies(edge.name))
+            peers = self._new("bgp_peers", advertising.peers(edge.name))
+        self.vips = self.advertising = False
+        return EdgeDelta(
+            virtual_servers=changed,
+            addresses=vip_addresses(edge, vips),
+            vrrp=self._new("vrrp", vrrp_instances(edge, vips, advertising)),
+            bgp=self._new("bgp", bgp_announcements(edge, vips)),
+            bgp_policies=policies,
+            bgp_peers=peers,
+            failed=self._new("failed", failures(edge, vips)),
+        )
+
+    def _new(self, name: str, value: T) -> T | None:
+        """The value, None where this is what was told last."""
+        if name in self._told and self._told[name] == value:
+            return None
+        self._told[name] = value
+        return value
