@@ -170,6 +170,11 @@ class Advertising:
             return any(edge in self._l2_edges[index] for index in one.l2)
         return any(edge in self._bgp_edges[index] for index in one.bgp)
 
+    def pool_reaches(self, pool: str, edge: str) -> bool:
+        """Whether any BGPAdvertisement takes a pool to an edge, for whatever Services."""
+        ads = self._ads_of(pool)
+        return any(edge in self._bgp_edges[index] for index in (*ads.plain.bgp, *ads.bgp))
+
     # -- what does not depend on Services ----------------------------------------------------
 
     def peers(self, edge: str) -> tuple[BgpPeer, ...]:
