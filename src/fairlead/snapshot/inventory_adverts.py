@@ -19,7 +19,6 @@ from fairlead.model.errors import InventoryError, ObjectFieldError
 from fairlead.snapshot.adverts import parse_aliases, parse_bgp, parse_l2
 from fairlead.snapshot.objects import field_error
 from fairlead.snapshot.peers import parse_bfd, parse_peer
-from fairlead.snapshot.selectors import no_duplicates
 from fairlead.snapshot.text import subdomain_name
 from fairlead.snapshot.wire_adverts import (
     BfdSpecWire,
@@ -177,12 +176,17 @@ def _entries(
         try:
             wire = _wire(document, kind, where, keys)
             name = subdomain_name(wire.name, f"{where}.name")
-            names.append(name)
-            no_duplicates(names, section)
+            names.append(_new(name, names, f"{where}.name"))
             found.append(parse(wire, f"{where}.", {"name": name, "origin": "inventory"}))
         except ObjectFieldError as error:
             raise InventoryError(_spoken(error.field), _spoken(error.message)) from None
     return tuple(found)
+
+
+def _new(name: str, names: Sequence[str], field: str) -> str:
+    if name in names:
+        raise ObjectFieldError(field, f"{name!r} is there twice")
+    return name
 
 
 def _wire(document: Any, kind: type[Any], where: str, keys: Mapping[str, str]) -> Any:

@@ -20,6 +20,7 @@ from ansible.errors import AnsibleFilterError
 from fairlead.adapters.manifests import read_inventory
 from fairlead.model.names import Announce
 from fairlead.snapshot import inventory as parser
+from fairlead.snapshot import inventory_adverts as entries
 from fairlead.snapshot.inventory import inventory_from_dict
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,7 +54,9 @@ def shown():
     for path in FILES:
         text = path.read_text()
         for block in re.findall(
-            r"(?m)^# ((?:fairlead|edge|cluster_access)_[a-z0-9_]+: \S.*(?:\n#  .*)*)$", text
+            # What is indented below an empty list shows what may stand there instead.
+            r"(?m)^# ((?:fairlead|edge|cluster_access)_[a-z0-9_]+: (?:\[\]|\S.*(?:\n#  .*)*))$",
+            text,
         ):
             found.update(yaml.safe_load(block.replace("\n# ", "\n")))
         content = yaml.safe_load(text) or {}
@@ -132,8 +135,8 @@ def test_addresses_are_for_documentation():
         (parser.ServiceAllocationWire, parser._ALLOCATION_KEYS),
         (parser._Vrrp, {}),
         (parser._Bgp, {}),
-        (parser._Peer, {}),
-        (parser._Bfd, {}),
+        (entries._PeerEntry, entries._PEER_KEYS | entries._KEYS),
+        (entries._Bfd, {}),
     ],
 )
 def test_every_key_that_is_accepted_is_explained(struct, known):

@@ -327,7 +327,7 @@ def test_every_kind_of_the_inventory() -> None:
     [
         ({"l2_advertisements": [{}]}, "l2_advertisements[0]"),
         ({"l2_advertisements": [{"name": "A"}]}, "l2_advertisements[0].name"),
-        ({"l2_advertisements": [{"name": "a"}, {"name": "a"}]}, "l2_advertisements[1]"),
+        ({"l2_advertisements": [{"name": "a"}, {"name": "a"}]}, "l2_advertisements[1].name"),
         ({"l2_advertisements": [{"name": "a", "pools": []}]}, "l2_advertisements[0]"),
         (
             {"l2_advertisements": [{"name": "a", "ip_address_pools": ["p", "p"]}]},
