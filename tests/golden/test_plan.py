@@ -15,6 +15,10 @@ FAIRLEAD = str(Path(sys.executable).with_name("fairlead"))
 CASES = {
     # twin -> (arguments, exit status)
     "example": (["examples/cluster.yaml", "--edges", "examples/edges.yaml"], 0),
+    "advertisements": (
+        ["examples/cluster.yaml", "examples/advertisements.yaml", "--edges", "examples/edges.yaml"],
+        0,
+    ),
     "example-without-edges": (["examples/cluster.yaml"], 0),
     "metallb": (["tests/golden/plan/metallb.yaml", "--edges", "tests/golden/plan/edges.yaml"], 2),
 }
