@@ -83,6 +83,7 @@ class VipRow(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         told: What edges carry, one for each entry of `Reach.all_ways`.
         users: Services on it, only where some edge fails to announce it.
+        source: The only Service on it; None where there are more.
     """
 
     address: IPAddress
@@ -90,6 +91,7 @@ class VipRow(msgspec.Struct, frozen=True, gc=False):
     reach: Reach
     told: tuple[VipAddress, ...]
     users: tuple[ObjectKey, ...] = ()
+    source: Service | None = None
 
 
 class _PoolAds(msgspec.Struct, frozen=True):
@@ -153,16 +155,18 @@ class Advertising:
 
         Who can't answer has no say, unless nobody can.
         """
+        source: Service | None
         if len(users) == 1:  # the usual case, and there are many
-            service, is_ready = users[0]
-            counted = [service]
+            source, is_ready = users[0]
+            counted = [source]
         else:
+            source = None
             ready = [service for service, answers in users if answers]
             is_ready, counted = bool(ready), ready or [service for service, _ in users]
         reach = self.reach([self.class_of(service, pool) for service in counted], address.version)
         told = tuple([VipAddress(address, ways, is_ready) for ways in reach.all_ways])
         keys = tuple(sorted(service.key for service in counted)) if reach.failed else ()
-        return VipRow(address, is_ready, reach, told, keys)
+        return VipRow(address, is_ready, reach, told, keys, source)
 
     def reaches_edge(self, one: ServiceClass, way: Announce, edge: str) -> bool:
         """Whether any advertisement of a class is for this edge."""

@@ -8,7 +8,7 @@ decision is written there first and comes back by watch, so that every edge sees
 Incremental equals full: a property test compares every state with `make_plan`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ from fairlead.planner.pools import namespace_labels, usable_pools
 from fairlead.planner.requests import POOL_NOTE, is_ours
 from fairlead.planner.shape import shape_service
 from fairlead.planner.slices import SliceView
-from fairlead.planner.vips import VipTable
+from fairlead.planner.vips import Users, VipTable
 
 PlannerObject = Service | EndpointSlice | Node | Namespace | Pool | AdvertObject
 KIND_OF: Mapping[type[Any], str] = {
@@ -321,8 +321,12 @@ class PlannerState:
             pending.advertising = True
         return True
 
-    def _row(self, address: IPAddress, users: Sequence[tuple[ObjectKey, bool]]) -> VipRow:
+    def _row(self, address: IPAddress, users: Users, before: VipRow | None) -> VipRow:
         """How a VIP goes out; a pool that is not in force any more is known by the note of it."""
+        if before is not None and before.source is not None and len(users) == 1:
+            key, answers = users[0]
+            if before.source is self._services[key] and before.ready is answers:
+                return before
         owner = self._allocator.pools.owner(address)
         told = [(self._services[key], answers) for key, answers in users]
         pool = owner.name if owner else told[0][0].annotations.get(POOL_NOTE, "")

@@ -8,8 +8,10 @@ from fairlead.model.names import IPAddress, ObjectKey
 from fairlead.planner.adverts import VipRow
 from fairlead.planner.shape import address_order
 
-Decide = Callable[[IPAddress, Sequence[tuple[ObjectKey, bool]]], VipRow]
-"""A VIP and who uses it, each with whether it can answer there -> how it goes out."""
+Users = Sequence[tuple[ObjectKey, bool]]
+"""Services on a VIP, each with whether it can answer there."""
+Decide = Callable[[IPAddress, Users, VipRow | None], VipRow]
+"""A VIP, its users, how it went out until now (None where that says nothing) -> how it goes out."""
 _NOBODY: frozenset[ObjectKey] = frozenset()
 
 
@@ -24,6 +26,7 @@ class VipTable:
         self._values: dict[tuple[int, int], VipRow] = {}
         self._order: list[tuple[int, int]] = []
         self._touched: set[IPAddress] = set()
+        self._anew = False
 
     def carriers(self) -> Collection[ObjectKey]:
         """Services that bring a VIP."""
@@ -72,6 +75,7 @@ class VipTable:
     def touch_all(self) -> None:
         """Let `gate` decide about every VIP: what advertises them became different."""
         self._touched.update(self._users)
+        self._anew = True
 
     def gate(self, decide: Decide) -> bool:
         """Decide anew for VIPs that were touched; return whether anything became different."""
@@ -87,14 +91,16 @@ class VipTable:
                     changed = True
                 continue
             answers = self._answering.get
-            row = decide(address, [(key, address in answers(key, ())) for key in users])
-            if before is not None and _same(before, row):
+            known = None if self._anew else before
+            row = decide(address, [(key, address in answers(key, ())) for key in users], known)
+            if row is before:
                 continue
             if before is None:
                 insort(self._order, place)
             self._values[place] = row
-            changed = True
+            changed = changed or before is None or not _same(before, row)
         self._touched.clear()
+        self._anew = False
         return changed
 
     def rows(self) -> tuple[VipRow, ...]:
