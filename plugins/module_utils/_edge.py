@@ -71,14 +71,14 @@ def file_result(change):
 
 
 def bird_ids():
-    """User and group that BIRD runs as, on Debian."""
+    """Owner of BIRD's file: the agent's user writes it, BIRD's group reads it (secrets are in it)."""
+    import grp
     import pwd
 
     try:
-        entry = pwd.getpwnam("bird")
+        return pwd.getpwnam("fairlead").pw_uid, grp.getgrnam("bird").gr_gid
     except KeyError:
         return None
-    return entry.pw_uid, entry.pw_gid
 
 
 def named_edge(module):
@@ -92,11 +92,3 @@ def named_edge(module):
         if edge.name == name:
             return inventory, edge
     raise InventoryError("edges", "there is no edge named %r" % name)
-
-
-def pool_of(module):
-    """All ranges of the parameter `pools` as one pool."""
-    from fairlead.model.pool import Pool
-    from fairlead.snapshot.pools import parse_ranges
-
-    return Pool(name="all", ranges=parse_ranges(module.params["pools"], "pools"))

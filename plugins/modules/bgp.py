@@ -8,9 +8,11 @@ DOCUMENTATION = r"""
 module: bgp
 short_description: Give BIRD an edge's BGP sessions and export policy
 description:
-  - Renders C(/etc/bird/bird.conf) from the inventory document. The file is validated by BIRD itself
-    before it is put in place, and loaded without breaking sessions that stay the same.
-  - Which VIPs are announced is not in the file; see M(fairlead.edge.addresses).
+  - Renders C(/etc/fairlead/bird/fairlead.conf) from this edge's slice of the plan, the same text as
+    the agent does. The file is validated by BIRD itself before it is put in place, and loaded
+    without breaking sessions that stay the same.
+  - Which VIPs are announced is not in the file, except where an advertisement selects Services or
+    aggregates; see M(fairlead.edge.addresses).
 version_added: 0.1.0
 extends_documentation_fragment:
   - fairlead.edge.attributes
@@ -26,14 +28,20 @@ options:
       - Name of this edge in the inventory document.
     type: str
     required: true
-  pools:
+  plan:
     description:
-      - Address ranges that may be announced, as RV(fairlead.edge.plan#module:pools) returns them.
-    type: list
-    elements: str
+      - This edge's slice of the plan, as RV(fairlead.edge.plan#module:plan) has it under C(edges).
+    type: dict
     required: true
+  passwords:
+    description:
+      - TCP MD5 secrets of peers that the cluster defines, by name of the peer, as
+        RV(fairlead.edge.bgp_passwords#module:passwords) returns them.
+    type: dict
+    default: {}
 seealso:
   - module: fairlead.edge.addresses
+  - module: fairlead.edge.bgp_passwords
   - module: fairlead.edge.plan
 """
 
@@ -42,7 +50,7 @@ EXAMPLES = r"""
   fairlead.edge.bgp:
     inventory: "{{ hostvars | fairlead.edge.edges_document(groups['edges']) }}"
     edge: "{{ inventory_hostname }}"
-    pools: "{{ planned.pools }}"
+    plan: "{{ planned.plan.edges[inventory_hostname] }}"
 """
 
 RETURN = r"""
@@ -50,7 +58,13 @@ path:
   description: The rendered file.
   returned: when the package is installed
   type: str
-  sample: /etc/bird/bird.conf
+  sample: /etc/fairlead/bird/fairlead.conf
+errors:
+  description: What of the sessions BIRD can't do or could not be given, for people.
+  returned: when the package is installed
+  type: list
+  elements: str
+  sample: []
 installed:
   description: V(false) on a machine in check mode that has no package yet.
   returned: when the package is not installed
@@ -61,11 +75,12 @@ installed:
 from ansible_collections.fairlead.edge.plugins.module_utils._core import edge_module, run
 from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
     LOCK_OPTION,
+    agent_ids,
     bird_ids,
+    edge_plan,
     file_result,
     locked,
     named_edge,
-    pool_of,
 )
 
 
@@ -74,19 +89,34 @@ def act(module):
     from fairlead.render import render_bird
 
     inventory, edge = named_edge(module)
-    text = render_bird(edge, inventory.bgp, [pool_of(module)])
+    rendered = render_bird(edge, edge_plan(module), passwords(module, inventory))
+    errors = [
+        "%s %s/%s: %s: %s" % (one.kind, one.namespace, one.name, one.field, one.message)
+        for one in rendered.errors
+    ]
+    for error in errors:
+        module.warn(error)
     with locked(module):
-        result = file_result(apply_bird(text, owner=bird_ids(), check=module.check_mode))
-    if any(peer.password for peer in inventory.bgp.peers):
-        result["diff"] = dict(prepared="The file holds TCP MD5 secrets and is not shown.\n")
-    return result
+        change = apply_bird(
+            rendered.text, owner=bird_ids(), mark_owner=agent_ids(), check=module.check_mode
+        )
+    return dict(file_result(change), errors=errors)
+
+
+def passwords(module, inventory):
+    """Secrets by name of the peer: of the inventory, and of the cluster as they were handed in."""
+    found = {peer.name: peer.password for peer in inventory.bgp.peers if peer.password is not None}
+    wanted = {peer["name"]: peer.get("password") for peer in module.params["plan"]["bgp_peers"]}
+    result = {name: found[name] for name in found if wanted.get(name) == "inventory"}
+    return dict(result, **module.params["passwords"])
 
 
 def main():
     options = dict(
         inventory=dict(type="dict", required=True),
         edge=dict(type="str", required=True),
-        pools=dict(type="list", elements="str", required=True),
+        plan=dict(type="dict", required=True),
+        passwords=dict(type="dict", default={}, no_log=True),
         **LOCK_OPTION,
     )
     run(edge_module(options), act)

@@ -89,7 +89,7 @@ UNITS = ("bird", "fairlead-agent", "keepalived")
 
 
 def act(module):
-    from fairlead.adapters.bird import sessions
+    from fairlead.adapters.bird_sessions import sessions
     from fairlead.adapters.links import Links
 
     services = unit_states()

@@ -3,23 +3,19 @@
 
 from ipaddress import ip_address
 
-from fairlead.model.inventory import BfdSettings, BgpPeer, BgpSettings, Edge
-from fairlead.model.names import Protocol
-from fairlead.model.plan import VrrpInstance
-from fairlead.model.pool import AddressRange, Pool
+import msgspec
+
+from fairlead.model.bgp import BfdSettings, BgpPeer, DynamicAsn
+from fairlead.model.inventory import Edge
+from fairlead.model.names import Announce, Protocol
+from fairlead.model.plan import (
+    BgpAnnouncement,
+    BgpPolicy,
+    EdgePlan,
+    VipAddress,
+    VrrpInstance,
+)
 from fairlead.render import MasqueradeTarget
-
-
-def pool(name: str, *ranges: tuple[str, str]) -> Pool:
-    """A pool from (first, last) pairs."""
-    return Pool(
-        name=name,
-        ranges=tuple(
-            AddressRange(ip_address(first), ip_address(last), f"{first}-{last}")
-            for first, last in ranges
-        ),
-    )
-
 
 EDGE = Edge(
     name="edge1",
@@ -73,49 +69,141 @@ KEEPALIVED = {
     ),
 }
 
-_POOLS = (
-    pool("lan", ("192.0.2.160", "192.0.2.191"), ("2001:db8::a0", "2001:db8::bf")),
-    pool("odd", ("198.51.100.3", "198.51.100.9")),
-)
-_PEER = BgpPeer(name="tor1", address=ip_address("192.0.2.1"), asn=64500)
+_PEER = BgpPeer(name="tor1", address=ip_address("192.0.2.1"), asn=64500, my_asn=64512)
+_LAN = ("192.0.2.160/27",)
+_LAN6 = ("2001:db8::a0/123",)
+
+
+def peer(**changes: object) -> BgpPeer:
+    """The usual peer, otherwise."""
+    return msgspec.structs.replace(_PEER, **changes)
+
+
+def policies(
+    *peers: str, communities: tuple[str, ...] = (), local_pref: int | None = None
+) -> tuple[BgpPolicy, ...]:
+    """Host routes of both families of the pool to some peers."""
+    return tuple(
+        BgpPolicy(
+            prefixes=prefixes,
+            length=length,
+            peers=peers,
+            communities=communities,
+            local_pref=local_pref,
+        )
+        for prefixes, length in ((_LAN, 32), (_LAN6, 128))
+    )
+
+
+def vips(*texts: str) -> tuple[VipAddress, ...]:
+    """VIPs that stand on the link."""
+    return tuple(VipAddress(ip_address(text), (Announce.BGP,), True) for text in texts)
+
+
+def told(prefix: str, *peers: str, **attributes: object) -> BgpAnnouncement:
+    """What some peers hear now."""
+    return BgpAnnouncement(prefix=prefix, peers=peers, **attributes)
+
+
+def _sessions(*peers: BgpPeer) -> EdgePlan:
+    names = tuple(one.name for one in peers)
+    return EdgePlan(bgp_peers=peers, bgp_policies=policies(*names) if names else ())
+
 
 BIRD = {
-    "no-peers": (EDGE, BgpSettings(), _POOLS),
-    "no-pools": (EDGE, BgpSettings(peers=(_PEER,)), ()),
+    "no-peers": _sessions(),
+    "no-policies": EdgePlan(bgp_peers=(_PEER,)),
+    "one-peer": _sessions(_PEER),
     # Words of BIRD's own grammar as names of peers.
-    "keywords": (
-        EDGE,
-        BgpSettings(
-            peers=tuple(
-                BgpPeer(name=name, address=ip_address(f"192.0.2.{number}"), asn=64500)
-                for number, name in enumerate(("router", "rt", "bgp", "filter"), start=1)
-            )
-        ),
-        _POOLS,
+    "keywords": _sessions(
+        *(
+            peer(name=name, address=ip_address(f"192.0.2.{number}"))
+            for number, name in enumerate(("router", "rt", "bgp", "filter"), start=1)
+        )
     ),
-    "bfd-and-password": (
-        EDGE,
-        BgpSettings(
-            local_asn=4200000001,
-            peers=(
-                BgpPeer(
-                    name="tor2.v6",
-                    address=ip_address("2001:db8::1"),
-                    asn=64501,
-                    port=1179,
-                    hold_time=30,
-                    password="s3cret; }",
-                ),
-                BgpPeer(
-                    name="tor1",
-                    address=ip_address("192.0.2.1"),
-                    asn=64500,
-                    bfd=BfdSettings(interval=0.1, multiplier=3),
-                ),
-                BgpPeer(name="other", address=ip_address("192.0.2.2"), asn=64500, edges=("edge2",)),
-            ),
+    "bfd-and-password": _sessions(
+        peer(
+            name="tor2.v6",
+            address=ip_address("2001:db8::1"),
+            asn=64501,
+            my_asn=4200000001,
+            port=1179,
+            hold_time=30,
+            password="s3cret; }",
         ),
-        _POOLS,
+        peer(bfd=BfdSettings(interval=0.1, multiplier=3)),
+    ),
+    "bfd-profile": _sessions(
+        peer(
+            bfd=BfdSettings(
+                receive_interval=0.15, transmit_interval=0.06, multiplier=5, passive=True
+            )
+        )
+    ),
+    "session-options": _sessions(
+        peer(
+            name="far",
+            address=ip_address("198.51.100.1"),
+            port=1790,
+            source_address=ip_address("192.0.2.111"),
+            router_id=ip_address("192.0.2.250"),
+            local_asn=64999,
+            hold_time=90,
+            keepalive_time=30,
+            connect_time=20,
+            ebgp_multihop=True,
+            graceful_restart=True,
+        ),
+        peer(name="external", asn=None, dynamic_asn=DynamicAsn.EXTERNAL, hold_time=0),
+        peer(
+            name="internal",
+            address=ip_address("192.0.2.2"),
+            asn=None,
+            dynamic_asn=DynamicAsn.INTERNAL,
+        ),
+        peer(name="red", address=ip_address("10.9.0.1"), vrf="red"),
+        peer(name=f"a-very-long-name.{'x' * 100}", address=ip_address("192.0.2.3")),
+    ),
+    "dual-stack": _sessions(
+        peer(dual_stack=True),
+        peer(name="tor2", address=ip_address("2001:db8::2"), dual_stack=True),
+    ),
+    "unnumbered": _sessions(
+        peer(name="leaf1", address=None, interface="eth1"),
+        peer(name="leaf2", address=None, interface="eth2", bfd=BfdSettings()),
+    ),
+    "communities": EdgePlan(
+        bgp_peers=(_PEER, peer(name="ibgp", address=ip_address("192.0.2.2"), asn=64512)),
+        bgp_policies=(
+            *policies("tor1", "ibgp", communities=("64512:100", "65535:65281", "large:64512:1:2")),
+            *policies("ibgp", communities=("64512:9",), local_pref=200),
+        ),
+    ),
+    # One VIP of a Service that an advertisement selects, one that only some peer hears, one that
+    # nobody hears, and one for which the policies say all.
+    "exceptions": EdgePlan(
+        bgp_peers=(_PEER, peer(name="tor2", address=ip_address("192.0.2.2"))),
+        bgp_policies=policies("tor1", communities=("64512:1",)),
+        addresses=vips("192.0.2.161", "192.0.2.162", "192.0.2.163", "192.0.2.164", "2001:db8::a1"),
+        bgp=(
+            told("192.0.2.161/32", "tor1", communities=("64512:1",)),
+            told("192.0.2.162/32", "tor1", communities=("64512:1", "64512:7")),
+            told("192.0.2.162/32", "tor2", communities=("64512:7",)),
+            told("192.0.2.163/32", "tor2"),
+            told("2001:db8::a1/128", "tor1", communities=("64512:1",)),
+        ),
+    ),
+    "aggregates": EdgePlan(
+        bgp_peers=(_PEER, peer(name="tor2", address=ip_address("2001:db8::2"))),
+        bgp_policies=(
+            BgpPolicy(prefixes=_LAN, length=27, peers=("tor1",)),
+            BgpPolicy(prefixes=_LAN6, length=64, peers=("tor2",)),
+        ),
+        addresses=vips("192.0.2.161", "2001:db8::a1"),
+        bgp=(
+            told("192.0.2.160/27", "tor1", communities=("64512:3",)),
+            told("2001:db8::/64", "tor2"),
+        ),
     ),
 }
 

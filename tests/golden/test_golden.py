@@ -19,7 +19,7 @@ RENDERED: dict[str, Callable[[], str]] = {
         for name, value in cases.KEEPALIVED.items()
     },
     **{
-        f"bird/{name}.conf": lambda value=value: render_bird(*value)
+        f"bird/{name}.conf": lambda value=value: render_bird(cases.EDGE, value).text
         for name, value in cases.BIRD.items()
     },
     **{

@@ -1,29 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """BIRD's configuration on this edge: write, validate, `configure`.
 
-Only peers and pools change this file. VIPs come and go on the dummy link, which BIRD watches.
+BIRD reads `/etc/bird/bird.conf` (the role's, with one `include`); only the included file is ours.
+Peers, pools and advertisements change it. VIPs come and go on the dummy link, which BIRD watches.
 """
 
-import shutil
-import subprocess
+import re
+from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
 
+from fairlead.adapters.bird_control import CONTROL_SOCKET, Line, ask
 from fairlead.adapters.configfile import FileChange, write_config
 from fairlead.model.errors import ApplyError
-from fairlead.render.bird import SESSION_PREFIX
 
-BIRD_CONF = Path("/etc/bird/bird.conf")
-CONTROL_SOCKET = Path("/run/bird/bird.ctl")
+BIRD_CONF = Path("/etc/fairlead/bird/fairlead.conf")
+LOADED_MARK = Path("/run/fairlead/bird.loaded")
 _VALIDATOR = ("bird", "-p", "-c")
-_BIRDC_SECONDS = 10
-
-
-class Session(NamedTuple):
-    """One BGP session, by its peer's name; `state` is BIRD's own word, e.g. Established."""
-
-    name: str
-    state: str
+_TAKEN = frozenset({3, 4, 5})  # reconfigured; in progress; queued behind one in progress
+_PASSWORD = re.compile(r"(?m)^(\s*password\b).*$")
 
 
 def apply_bird(
@@ -31,19 +25,43 @@ def apply_bird(
     *,
     path: Path = BIRD_CONF,
     control: Path = CONTROL_SOCKET,
+    loaded_mark: Path = LOADED_MARK,
     owner: tuple[int, int] | None = None,
+    mark_owner: tuple[int, int] | None = None,
     check: bool = False,
 ) -> FileChange:
     """Make BIRD run a configuration.
+
+    The mark remembers which text BIRD was told to load, so that a crash between the write and the
+    command is repaired by the next call. A BIRD that starts later reads the file by itself.
+
+    Args:
+        text: The whole file.
+        path: The live file.
+        control: BIRD's control socket.
+        loaded_mark: Remembers what BIRD was told.
+        owner: User and group of the file; None keeps whoever runs this.
+        mark_owner: The same for the mark.
+        check: Report only.
+
+    Returns:
+        The change, with secrets masked in both texts.
 
     Raises:
         ValidationError: BIRD refused the text; the live file is as it was.
         ApplyError: The file could not be written or BIRD did not take it.
     """
     change = write_config(path, text, validate=_VALIDATOR, owner=owner, check=check)
-    if change.changed and not check and control.is_socket():
+    digest = sha256(text.encode()).hexdigest()
+    if not check and control.is_socket() and (change.changed or _loaded(loaded_mark) != digest):
         configure(control)
-    return change
+        write_config(loaded_mark, digest, mode=0o644, owner=mark_owner)
+    return FileChange(change.path, change.changed, masked(change.before), masked(change.after))
+
+
+def masked(text: str) -> str:
+    """A configuration that may be shown: without its TCP MD5 secrets."""
+    return _PASSWORD.sub(r"\1 (hidden);", text)
 
 
 def configure(control: Path = CONTROL_SOCKET) -> None:
@@ -52,37 +70,17 @@ def configure(control: Path = CONTROL_SOCKET) -> None:
     Raises:
         ApplyError: BIRD answered anything but success.
     """
-    answer = _birdc(control, "configure")
-    if "Reconfigur" not in answer:
-        raise ApplyError(f"BIRD did not take its new configuration: {answer.strip()}")
+    answer = ask("configure", control)
+    if not any(line.code in _TAKEN for line in answer):
+        raise ApplyError(f"BIRD did not take its new configuration: {_said(answer)}")
 
 
-def sessions(control: Path = CONTROL_SOCKET) -> tuple[Session, ...]:
-    """Return the BGP sessions of a running BIRD; empty where none runs."""
-    if not control.is_socket():
-        return ()
-    rows = (line.split() for line in _birdc(control, "show protocols").splitlines())
-    # Columns: name, protocol, table, state, since, info; info is missing while a session is down.
-    return tuple(
-        Session(row[0].removeprefix(SESSION_PREFIX), row[5] if len(row) > 5 else row[3])
-        for row in rows
-        if len(row) > 3 and row[1] == "BGP"
-    )
+def _said(answer: list[Line]) -> str:
+    return "; ".join(line.text.strip() for line in answer)
 
 
-def _birdc(control: Path, command: str) -> str:
-    if shutil.which("birdc") is None:
-        raise ApplyError("birdc is not installed; install the package bird2")
+def _loaded(mark: Path) -> str:
     try:
-        done = subprocess.run(
-            ["birdc", "-s", str(control), *command.split()],
-            capture_output=True,
-            text=True,
-            timeout=_BIRDC_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ApplyError(f"birdc {command}: no answer in {_BIRDC_SECONDS} s") from error
-    if done.returncode != 0:
-        raise ApplyError(f"birdc {command}: {(done.stderr + done.stdout).strip()}")
-    return done.stdout
+        return mark.read_text()
+    except FileNotFoundError:
+        return ""

@@ -7,7 +7,7 @@ no dates, no names read from the operating system. Text that a file's grammar co
 refused here, not escaped in a template.
 """
 
-from fairlead.render.bird import render_bird
+from fairlead.render.bird import BirdFile, render_bird, session_name
 from fairlead.render.keepalived import render_keepalived
 from fairlead.render.nft import (
     MasqueradeTarget,
@@ -17,10 +17,12 @@ from fairlead.render.nft import (
 )
 
 __all__ = [
+    "BirdFile",
     "MasqueradeTarget",
     "masquerade_targets",
     "render_bird",
     "render_iptables",
     "render_keepalived",
     "render_nft",
+    "session_name",
 ]

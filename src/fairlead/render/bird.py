@@ -2,18 +2,26 @@
 """BIRD 2's configuration: sessions and policy; which VIPs stand on `fairlead0` is not in it.
 
 BIRD exports the host routes it sees on the dummy link, so a Service that comes or goes costs no
-reload; this file changes only with peers and pools. The syntax is that of BIRD 2.0.12 (Debian 12)
-and 2.17 (Debian 13), from the BIRD User's Guide.
+reload: this file changes with peers, pools and advertisements, and with single VIPs only where an
+advertisement selects Services or aggregates. The syntax is that of BIRD 2.0.12 (Debian 12) and
+2.17 (Debian 13), from the BIRD User's Guide.
+
+One session that can't be rendered is left out and named; the others are not held up by it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, summarize_address_range
+from hashlib import sha256
 
-from fairlead.model.errors import InventoryError
-from fairlead.model.inventory import BgpPeer, BgpSettings, Edge
-from fairlead.model.names import IPNetwork
-from fairlead.model.pool import AddressRange, Pool
+import msgspec
+
+from fairlead.model.bgp import BfdSettings, BgpPeer
+from fairlead.model.errors import InventoryError, ObjectFieldError
+from fairlead.model.inventory import Edge
+from fairlead.model.names import IPAddress
+from fairlead.model.plan import EdgePlan, ObjectError
+from fairlead.render.bird_limits import peer_limits, place
+from fairlead.render.bird_policy import ExportView, aggregates, export_views
 from fairlead.render.environment import render, secret, word
 
 VIP_LINK = "fairlead0"
@@ -21,52 +29,95 @@ SESSION_PREFIX = "peer."
 """Before each peer's name: BIRD takes a quoted keyword (`'router'`, `'rt'`) for the keyword, and no
 keyword has a dot."""
 
+_NAME_LIMIT = 56  # a symbol of BIRD's has 63 characters; sessions of a range get a number appended
+_FAMILIES = ("ipv4", "ipv6")
+
+
+class BirdFile(msgspec.Struct, frozen=True):
+    """The file, and what of the sessions could not be put into it."""
+
+    text: str
+    errors: tuple[ObjectError, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ChannelView:
+    """One address family of a session; `next_hop` is "" where BIRD finds it by itself."""
+
+    name: str
+    next_hop: str
+    export: ExportView
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BfdView:
+    """BFD of one session; times in milliseconds."""
+
+    receive: int
+    transmit: int
+    multiplier: int
+    passive: bool
+
 
 @dataclass(frozen=True, kw_only=True)
 class _PeerView:
-    """One `protocol bgp`; BFD times are in milliseconds, 0 without BFD."""
+    """One `protocol bgp`; "" and 0 leave a line out."""
 
     name: str
     local: str
-    address: str
-    asn: int
-    port: int
+    local_asn: int
+    neighbor: str
+    interface: str
+    vrf: str
+    router_id: str
+    multihop: bool
     hold_time: int
-    channel: str
-    bfd_interval: int
-    bfd_multiplier: int
+    keepalive_time: int
+    connect_time: int
+    graceful_restart: bool
+    bfd: _BfdView | None
     password: str
+    channels: tuple[_ChannelView, ...]
 
 
-def render_bird(edge: Edge, bgp: BgpSettings, pools: Iterable[Pool]) -> str:
-    """Return the text of `bird.conf` for one edge.
+def session_name(peer: str) -> str:
+    """Name of a peer's session in BIRD; a long one is shortened and stays unique."""
+    name = SESSION_PREFIX + peer
+    if len(name) <= _NAME_LIMIT:
+        return name
+    digest = sha256(peer.encode()).hexdigest()[:8]
+    return f"{name[: _NAME_LIMIT - len(digest) - 1]}.{digest}"
+
+
+def render_bird(edge: Edge, plan: EdgePlan, passwords: Mapping[str, str] | None = None) -> BirdFile:
+    """Return BIRD's file for one edge.
 
     Args:
         edge: The edge whose file it is.
-        bgp: Sessions of the edge group; those of other edges are left out.
-        pools: Pools whose addresses may be announced; anything else never leaves this edge.
+        plan: Its slice of the plan: sessions, policies, and what is announced now.
+        passwords: TCP MD5 secrets by name of the peer, where the plan does not carry them.
 
     Raises:
-        InventoryError: A name or secret can't stand in the file, or the edge has no address of a
-            peer's family, or no IPv4 router id.
+        InventoryError: The edge has no IPv4 router id.
     """
-    pools = tuple(pools)
-    peers = sorted((p for p in bgp.peers if _is_for(edge, p)), key=lambda peer: peer.name)
-    views = [_peer(edge, peer) for peer in peers]
-    return render(
+    views: list[_PeerView] = []
+    errors: list[ObjectError] = []
+    for peer in sorted(plan.bgp_peers, key=lambda peer: peer.name):
+        try:
+            views.append(_peer(edge, peer, plan, passwords or {}))
+            errors += peer_limits(peer)
+        except ObjectFieldError as error:
+            errors.append(place(peer, error.field, f"{error.message}; the session is left out"))
+    text = render(
         "bird.conf.j2",
         router_id=_router_id(edge),
         link=VIP_LINK,
-        session_prefix=SESSION_PREFIX,
-        local_asn=bgp.local_asn,
         peers=views,
-        bfd=any(view.bfd_interval for view in views),
-        prefixes={"ipv4": _prefixes(pools, 4), "ipv6": _prefixes(pools, 6)},
+        bfd=any(view.bfd for view in views),
+        unnumbered=sorted({view.interface for view in views if view.interface}),
+        aggregates={family: aggregates(plan, family) for family in _FAMILIES},
     )
-
-
-def _is_for(edge: Edge, peer: BgpPeer) -> bool:
-    return not peer.edges or edge.name in peer.edges
+    return BirdFile(text, tuple(errors))
 
 
 def _router_id(edge: Edge) -> str:
@@ -78,51 +129,113 @@ def _router_id(edge: Edge) -> str:
     return str(chosen)
 
 
-def _peer(edge: Edge, peer: BgpPeer) -> _PeerView:
-    field = f"bgp.peers[{peer.name}]"
-    address = peer.address
-    if address is None or peer.asn is None:
-        raise InventoryError(field, "a session needs an address and an asn")
-    local = next(
-        (own for own in (edge.address, edge.address6) if own and own.version == address.version),
-        None,
-    )
-    if local is None:
-        raise InventoryError(
-            f"{field}.address", f"edge {edge.name} has no IPv{address.version} address"
-        )
+def _peer(edge: Edge, peer: BgpPeer, plan: EdgePlan, passwords: Mapping[str, str]) -> _PeerView:
+    asn = peer.local_asn or peer.my_asn
+    if asn is None:
+        raise ObjectFieldError("my_asn", "a session needs an ASN of ours")
     return _PeerView(
-        name=word(f"{field}.name", peer.name),
-        local=str(local),
-        address=str(address),
-        asn=peer.asn,
-        port=peer.port,
+        name=session_name(_word("name", peer.name, 253)),
+        local=_local(edge, peer),
+        local_asn=asn,
+        neighbor=_neighbor(peer),
+        interface=_word("interface", peer.interface, 15) if peer.interface else "",
+        vrf=_word("vrf", peer.vrf, 15) if peer.vrf else "",
+        # Its own only where it differs: the global one stands at the top.
+        router_id="" if peer.router_id is None else str(peer.router_id),
+        multihop=peer.ebgp_multihop,
         hold_time=peer.hold_time,
-        channel=f"ipv{address.version}",
-        bfd_interval=round(peer.bfd.interval * 1000) if peer.bfd else 0,
-        bfd_multiplier=peer.bfd.multiplier if peer.bfd else 0,
-        password="" if peer.password is None else secret(f"{field}.password", peer.password),
+        keepalive_time=(peer.keepalive_time or 0) if peer.hold_time else 0,
+        connect_time=peer.connect_time or 0,
+        graceful_restart=peer.graceful_restart,
+        bfd=None if peer.bfd is None else _bfd(peer.bfd),
+        password=_password(peer, passwords),
+        channels=tuple(_channel(edge, peer, plan, family) for family in _carried(peer)),
     )
 
 
-def _prefixes(pools: tuple[Pool, ...], version: int) -> list[str]:
-    """Host routes inside the pools as BIRD prefix patterns, e.g. `192.0.2.0/28{32,32}`."""
-    length = 32 if version == 4 else 128
-    networks = {
-        network
-        for pool in pools
-        for part in pool.ranges
-        for network in _cover(part)
-        if network.version == version
-    }
-    ordered = sorted(networks, key=lambda item: (int(item.network_address), item.prefixlen))
-    return [f"{network}{{{length},{length}}}" for network in ordered]
+def _word(field: str, text: str, limit: int) -> str:
+    try:
+        return word(field, text, limit)
+    except InventoryError as error:
+        raise ObjectFieldError(field, str(error).partition(f"{field}: ")[2]) from None
 
 
-def _cover(part: AddressRange) -> Iterable[IPNetwork]:
-    first, last = part.first, part.last
-    if isinstance(first, IPv4Address) and isinstance(last, IPv4Address):
-        return summarize_address_range(first, last)
-    if isinstance(first, IPv6Address) and isinstance(last, IPv6Address):
-        return summarize_address_range(first, last)
-    return ()  # a range never mixes families: the parser of pools refuses it
+def _local(edge: Edge, peer: BgpPeer) -> str:
+    """Our end of the session, "" where only the daemon can know it."""
+    if peer.address is not None and peer.address.is_link_local:
+        raise ObjectFieldError(
+            "address",
+            f"{peer.address} means nothing without a link: name the interface in its place",
+        )
+    if peer.source_address is not None:
+        return str(peer.source_address)
+    if peer.address is None or peer.vrf:
+        return ""
+    own = _own(edge, peer.address.version)
+    if own is None:
+        raise ObjectFieldError(
+            "address", f"edge {edge.name} has no IPv{peer.address.version} address"
+        )
+    return str(own)
+
+
+def _own(edge: Edge, version: int) -> IPAddress | None:
+    addresses = (edge.address, edge.address6)
+    return next((own for own in addresses if own and own.version == version), None)
+
+
+def _neighbor(peer: BgpPeer) -> str:
+    """Everything behind `neighbor`: where, which port, which AS."""
+    number = peer.dynamic_asn.value if peer.dynamic_asn else f"as {peer.asn}"
+    if peer.address is None:
+        # BIRD can't look for the neighbour of a link: it waits for whoever comes from there.
+        return f"range fe80::/10 {number}"
+    return f"{peer.address} port {peer.port} {number}"
+
+
+def _carried(peer: BgpPeer) -> tuple[str, ...]:
+    """Families that go over a session: its own, or both."""
+    if peer.address is None or peer.dual_stack:
+        return _FAMILIES
+    return (f"ipv{peer.address.version}",)
+
+
+def _channel(edge: Edge, peer: BgpPeer, plan: EdgePlan, family: str) -> _ChannelView:
+    version = int(family[-1])
+    next_hop = ""
+    if peer.address is not None and peer.address.version != version:
+        own = _own(edge, version)
+        if own is None:
+            raise ObjectFieldError(
+                "dual_stack", f"edge {edge.name} has no IPv{version} address to be the next hop"
+            )
+        next_hop = str(own)
+    return _ChannelView(
+        name=family, next_hop=next_hop, export=export_views(plan, peer.name, family)
+    )
+
+
+def _bfd(settings: BfdSettings) -> _BfdView:
+    return _BfdView(
+        receive=round(settings.receive * 1000),
+        transmit=round(settings.transmit * 1000),
+        multiplier=settings.multiplier,
+        passive=settings.passive,
+    )
+
+
+def _password(peer: BgpPeer, passwords: Mapping[str, str]) -> str:
+    text = peer.password if peer.password is not None else passwords.get(peer.name)
+    if text is None:
+        if peer.password_secret is None:
+            return ""
+        ref = peer.password_secret
+        raise ObjectFieldError(
+            "password_secret",
+            f"there is no Secret {ref.namespace}/{ref.name} of type kubernetes.io/basic-auth "
+            f"with the key {ref.key} that the edges may read",
+        )
+    try:
+        return secret("password", text)
+    except InventoryError as error:
+        raise ObjectFieldError("password", str(error).partition("password: ")[2]) from None

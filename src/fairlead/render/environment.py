@@ -10,7 +10,7 @@ import jinja2
 from fairlead.model.errors import InventoryError
 
 # What keepalived, BIRD (as a quoted symbol) and nftables all take as a plain word.
-_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,47}")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 # A secret inside double quotes: printable ASCII without the quote and the backslash.
 _SECRET = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,80}")
 
@@ -33,15 +33,16 @@ def render(template: str, **view: Any) -> str:
     return environment().get_template(template).render(view)
 
 
-def word(field: str, text: str) -> str:
+def word(field: str, text: str, limit: int = 48) -> str:
     """Return text that is a plain word in every daemon's grammar.
 
     Raises:
         InventoryError: It holds anything but letters, digits and `_ . : -`, or is too long.
     """
-    if _WORD.fullmatch(text) is None:
+    if _WORD.fullmatch(text) is None or len(text) > limit:
         raise InventoryError(
-            field, f"{text!r} must be 1 to 48 letters, digits or any of _ . : - (no leading sign)"
+            field,
+            f"{text!r} must be 1 to {limit} letters, digits or any of _ . : - (no leading sign)",
         )
     return text
 

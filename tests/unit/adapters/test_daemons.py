@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""keepalived, BIRD and nftables, real ones, inside a network namespace of the test's own."""
+"""keepalived and nftables, real ones, inside a network namespace of the test's own."""
 
 import os
 import signal
@@ -14,10 +14,9 @@ import msgspec
 import pytest
 
 from fairlead.adapters import nft
-from fairlead.adapters.bird import apply_bird, sessions
 from fairlead.adapters.keepalived import apply_vrrp
 from fairlead.model.errors import ApplyError, ValidationError
-from fairlead.render import render_bird, render_keepalived
+from fairlead.render import render_keepalived
 from golden import cases
 
 NETNS = "fairlead-daemons"
@@ -118,26 +117,6 @@ def test_keepalived_refuses_and_the_live_file_stays(
     with pytest.raises(ValidationError, match="nosuch0"):
         apply_vrrp((elsewhere,), path=live, pid_file=tmp_path / "pid", loaded_mark=tmp_path / "m")
     assert live.read_text() == "# old\n"
-
-
-def test_bird_is_reconfigured_while_it_runs(netns: str, tmp_path: Path) -> None:
-    conf, control = tmp_path / "bird.conf", tmp_path / "bird.ctl"
-    edge, bgp, pools = cases.BIRD["no-pools"]
-    quiet = render_bird(edge, msgspec.structs.replace(bgp, peers=()), pools)
-    apply_bird(quiet, path=conf, control=control)
-    argv = ["ip", "netns", "exec", netns, "bird", "-f", "-c", str(conf), "-s", str(control)]
-    daemon = subprocess.Popen(argv)
-    try:
-        _until(control.is_socket, "BIRD's control socket")
-        assert sessions(control) == ()
-        assert apply_bird(render_bird(edge, bgp, pools), path=conf, control=control).changed
-        assert [session.name for session in sessions(control)] == ["tor1"]
-        with pytest.raises(ValidationError, match="bird refused"):
-            apply_bird("nonsense;\n", path=conf, control=control)
-        assert [session.name for session in sessions(control)] == ["tor1"]
-    finally:
-        daemon.terminate()
-        daemon.wait(10)
 
 
 _MASQUERADE = """

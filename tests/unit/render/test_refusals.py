@@ -6,9 +6,10 @@ from ipaddress import ip_address
 import msgspec
 import pytest
 
+from fairlead.model.bgp import BfdSettings, SecretRef
 from fairlead.model.errors import InventoryError
-from fairlead.model.inventory import BgpPeer, BgpSettings
-from fairlead.render import render_bird, render_keepalived
+from fairlead.model.plan import EdgePlan
+from fairlead.render import render_bird, render_keepalived, session_name
 from golden import cases
 
 (INSTANCE,) = cases.KEEPALIVED["no-vips"]
@@ -26,39 +27,107 @@ def test_advertised_address_is_one_of_the_adverts_family(advertised: str) -> Non
         render_keepalived((msgspec.structs.replace(INSTANCE, advertised_address=advertised),))
 
 
-def _peers(**changes: object) -> BgpSettings:
-    peer = BgpPeer(name="tor1", address=ip_address("192.0.2.1"), asn=64500)
-    return BgpSettings(peers=(msgspec.structs.replace(peer, **changes),))
+def _errors(**changes: object) -> list[tuple[str, str]]:
+    """Where and what is wrong with one peer; the text is that of a file without it."""
+    good = cases.peer(name="good", address=ip_address("192.0.2.2"))
+    plan = EdgePlan(bgp_peers=(cases.peer(**changes), good))
+    rendered = render_bird(cases.EDGE, plan)
+    alone = render_bird(cases.EDGE, EdgePlan(bgp_peers=(good,)))
+    left_out = any("left out" in error.message for error in rendered.errors)
+    assert (rendered.text == alone.text) is left_out
+    return [(error.field, error.message) for error in rendered.errors]
 
 
 @pytest.mark.parametrize("password", ['a"b', "a\\b", "a\nb", "", "x" * 81])
 def test_secrets_that_end_the_quotes_are_refused_and_not_repeated(password: str) -> None:
-    with pytest.raises(InventoryError, match="a secret must be") as caught:
-        render_bird(cases.EDGE, _peers(password=password), ())
-    assert not password or password not in str(caught.value)
+    ((field, message),) = _errors(password=password)
+    assert field == "bgp.peers[tor1].password"
+    assert message.startswith("a secret must be")
+    assert not password or password not in message
 
 
-def test_peer_names_are_words() -> None:
-    with pytest.raises(InventoryError, match=r"bgp\.peers"):
-        render_bird(cases.EDGE, _peers(name="x' { }"), ())
+NO_IPV6 = msgspec.structs.replace(cases.EDGE, address6=None)
 
 
-def test_a_peer_needs_an_own_address_of_its_family() -> None:
-    edge = msgspec.structs.replace(cases.EDGE, address6=None)
-    with pytest.raises(InventoryError, match="edge1 has no IPv6 address"):
-        render_bird(edge, _peers(address=ip_address("2001:db8::1")), ())
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"name": "x' { }"}, "bgp.peers[x' { }].name", "letters, digits"),
+        ({"my_asn": None}, "bgp.peers[tor1].my_asn", "needs an ASN"),
+        ({"vrf": "a b"}, "bgp.peers[tor1].vrf", "letters, digits"),
+        ({"address": None, "interface": "x;"}, "bgp.peers[tor1].interface", "letters, digits"),
+        ({"address": ip_address("fe80::1")}, "bgp.peers[tor1].address", "name the interface"),
+        (
+            {"origin": "cluster", "namespace": "metallb-system",
+             "password_secret": SecretRef("metallb-system", "tor")},
+            "spec.passwordSecret",
+            "no Secret metallb-system/tor of type kubernetes.io/basic-auth",
+        ),
+    ],
+)  # fmt: skip
+def test_a_session_that_cannot_be_is_left_out_and_named(
+    changes: dict[str, object], field: str, words: str
+) -> None:
+    ((found, message),) = _errors(**changes)
+    assert found == field
+    assert words in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "words"),
+    [
+        ({"bfd": BfdSettings(echo=True)}, "spec.bfdProfile", "echoMode: BIRD has no BFD echo"),
+        (
+            {"bfd": BfdSettings(minimum_ttl=250), "ebgp_multihop": True},
+            "spec.bfdProfile",
+            "minimumTtl: BIRD can't require a TTL of 250",
+        ),
+        ({"address": None, "interface": "eth1", "port": 1790}, "spec.peerPort", "port 1790"),
+    ],
+)
+def test_what_bird_lacks_is_said_and_the_session_runs_without(
+    changes: dict[str, object], field: str, words: str
+) -> None:
+    ((found, message),) = _errors(origin="cluster", **changes)
+    assert found == field
+    assert words in message
+
+
+@pytest.mark.parametrize("changes", [{"address": ip_address("2001:db8::1")}, {"dual_stack": True}])
+def test_a_peer_needs_an_own_address_of_each_family(changes: dict[str, object]) -> None:
+    rendered = render_bird(NO_IPV6, EdgePlan(bgp_peers=(cases.peer(**changes),)))
+    assert "edge1 has no IPv6 address" in rendered.errors[0].message
+    assert "tor1" not in rendered.text
+
+
+def test_a_password_comes_from_whoever_knows_it() -> None:
+    asking = cases.peer(password_secret=SecretRef("metallb-system", "tor"))
+    rendered = render_bird(cases.EDGE, EdgePlan(bgp_peers=(asking,)), {"tor1": "s3cret"})
+    assert not rendered.errors
+    assert 'password "s3cret";' in rendered.text
+
+
+def test_long_names_stay_different() -> None:
+    names = {session_name(f"{'x' * 100}{number}") for number in range(50)}
+    assert len(names) == 50
+    assert all(len(name) <= 56 for name in names)
 
 
 def test_router_id_is_written_as_ipv4() -> None:
     edge = msgspec.structs.replace(cases.EDGE, address=ip_address("2001:db8::11"))
     with pytest.raises(InventoryError, match="router_id"):
-        render_bird(edge, BgpSettings(), ())
+        render_bird(edge, EdgePlan())
 
 
 def test_order_of_input_does_not_matter() -> None:
     (mixed,) = cases.KEEPALIVED["mixed-families"]
     turned = msgspec.structs.replace(mixed, addresses=tuple(reversed(mixed.addresses)))
     assert render_keepalived((mixed,)) == render_keepalived((turned,))
-    edge, bgp, pools = cases.BIRD["bfd-and-password"]
-    turned_bgp = msgspec.structs.replace(bgp, peers=tuple(reversed(bgp.peers)))
-    assert render_bird(edge, bgp, pools) == render_bird(edge, turned_bgp, tuple(reversed(pools)))
+    for plan in cases.BIRD.values():
+        backwards = EdgePlan(
+            addresses=tuple(reversed(plan.addresses)),
+            bgp=tuple(reversed(plan.bgp)),
+            bgp_policies=tuple(reversed(plan.bgp_policies)),
+            bgp_peers=tuple(reversed(plan.bgp_peers)),
+        )
+        assert render_bird(cases.EDGE, plan) == render_bird(cases.EDGE, backwards)
