@@ -24,6 +24,11 @@ options:
       - Namespace of account, token and Lease.
     type: str
     default: fairlead-system
+  peer_namespace:
+    description:
+      - Namespace of BGP peers whose passwords stand in Secrets, which the edges may then read.
+      - Nothing is made where it is empty or does not exist.
+    type: str
   server:
     description:
       - URL of the API server as edges reach it; without it, the one in O(kubeconfig).
@@ -81,7 +86,12 @@ def act(module):
     verb = ensure_access if present else remove_access
     objects = [
         change
-        for change in verb(api, params["namespace"], check=module.check_mode)
+        for change in verb(
+            api,
+            params["namespace"],
+            peers=params["peer_namespace"] or "",
+            check=module.check_mode,
+        )
         if change.changed
     ]
     result = dict(
@@ -104,6 +114,7 @@ def main():
     options = dict(
         kubeconfig=dict(type="path", required=True),
         namespace=dict(type="str", default="fairlead-system"),
+        peer_namespace=dict(type="str"),
         server=dict(type="str"),
         state=dict(type="str", choices=["present", "absent"], default="present"),
     )

@@ -55,6 +55,18 @@ KEEPALIVED = {
         ),
     ),
     "one-edge": (_instance(peers=(), addresses=(ip_address("192.0.2.200"),)),),
+    # VIPs on another interface than the adverts, on two of them, and a group that has not the
+    # inventory's own advertised address.
+    "devices": (
+        _instance(devices=("eth0", "eth1"), addresses=(ip_address("192.0.2.200"),)),
+        _instance(
+            instance="fairlead-0a1b2c3d",
+            vrid=77,
+            advertised_address="169.254.17.77/32",
+            devices=("eth1",),
+            addresses=(ip_address("192.0.2.201"), ip_address("2001:db8::a1")),
+        ),
+    ),
     "two-instances": (
         _instance(
             instance="fairlead-v6",

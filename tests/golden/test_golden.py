@@ -60,7 +60,7 @@ def edge_namespace() -> Iterator[str]:
     """A network namespace with the interface that the twins name."""
     _run("ip", "netns", "add", NETNS)
     try:
-        _run("ip", "-n", NETNS, "link", "add", "eth0", "type", "veth")
+        _run("ip", "-n", NETNS, "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
         _run("ip", "-n", NETNS, "addr", "add", "192.0.2.11/24", "dev", "eth0")
         _run("ip", "-n", NETNS, "link", "set", "eth0", "up")
         yield NETNS

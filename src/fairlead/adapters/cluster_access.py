@@ -19,6 +19,7 @@ from fairlead.adapters.kube_client import MERGE_PATCH, ApiError, KubeApi, KubeCo
 from fairlead.model.errors import FairleadError
 
 ACCOUNT = "fairlead-edge"
+SECRETS = f"{ACCOUNT}-peer-secrets"
 _READ = ["get", "list", "watch"]
 _METALLB = [
     "bfdprofiles",
@@ -48,6 +49,18 @@ class AccessChange:
     def changed(self) -> bool:
         """Whether the object had to be (or would be) written."""
         return self.before != self.after
+
+
+def secret_objects(namespace: str, peers: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the right to read Secrets beside BGP peers, and nowhere else.
+
+    RBAC knows names, not types, and which names peers use is not known beforehand.
+    """
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{peers}"
+    return [
+        (f"{rbac}/roles", _rbac("Role", SECRETS, rules=[_rule("", ["secrets"], _READ)])),
+        (f"{rbac}/rolebindings", _binding("RoleBinding", "Role", namespace, SECRETS)),
+    ]
 
 
 def objects(namespace: str) -> list[tuple[str, dict[str, Any]]]:
@@ -93,14 +106,15 @@ def _object(version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]
     return {"apiVersion": version, "kind": kind, "metadata": meta, **fields}
 
 
-def _rbac(kind: str, **fields: Any) -> dict[str, Any]:
-    return _object("rbac.authorization.k8s.io/v1", kind, ACCOUNT, **fields)
+def _rbac(kind: str, name: str = ACCOUNT, **fields: Any) -> dict[str, Any]:
+    return _object("rbac.authorization.k8s.io/v1", kind, name, **fields)
 
 
-def _binding(kind: str, role: str, namespace: str) -> dict[str, Any]:
+def _binding(kind: str, role: str, namespace: str, name: str = ACCOUNT) -> dict[str, Any]:
     return _rbac(
         kind,
-        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": ACCOUNT},
+        name,
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name},
         subjects=[{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}],
     )
 
@@ -113,19 +127,34 @@ def _token_secret() -> dict[str, Any]:
     return secret
 
 
-def ensure_access(api: KubeApi, namespace: str, *, check: bool = False) -> list[AccessChange]:
+def ensure_access(
+    api: KubeApi, namespace: str, *, peers: str = "", check: bool = False
+) -> list[AccessChange]:
     """Make namespace, account, rights and token exist as they should.
+
+    Args:
+        api: An account that may make them.
+        namespace: Home of account and Lease.
+        peers: Namespace of BGP peers whose Secrets may be read, "" for none; one that does not
+            exist is passed over.
+        check: Report only.
 
     Raises:
         ApiError, ApiUnavailableError: The API server refused or did not answer.
     """
-    return [_ensure(api, path, wanted, check) for path, wanted in objects(namespace)]
+    wanted = objects(namespace)
+    if peers and _get(api, f"/api/v1/namespaces/{peers}") is not None:
+        wanted += secret_objects(namespace, peers)
+    return [_ensure(api, path, one, check) for path, one in wanted]
 
 
-def remove_access(api: KubeApi, namespace: str, *, check: bool = False) -> list[AccessChange]:
+def remove_access(
+    api: KubeApi, namespace: str, *, peers: str = "", check: bool = False
+) -> list[AccessChange]:
     """Remove account and rights, then the namespace (with Lease and token in it)."""
     changes = []
-    for path, wanted in reversed(objects(namespace)):
+    known = objects(namespace) + (secret_objects(namespace, peers) if peers else [])
+    for path, wanted in reversed(known):
         name = wanted["metadata"]["name"]
         found = _get(api, f"{path}/{name}")
         if found is not None and not check:

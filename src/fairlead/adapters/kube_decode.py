@@ -28,8 +28,10 @@ class WatchTarget(Generic[T]):
             `resource_version`.
         parse: Wire object to model value; raises ObjectFieldError.
         selector: labelSelector, "" for none.
+        fields: fieldSelector, "" for none.
         optional: Whether the kind may be unknown to the API server (a CRD): that counts as an
             empty list.
+        refusable: Whether this account may lack the right to read it: an empty list as well.
     """
 
     kind: str
@@ -37,7 +39,9 @@ class WatchTarget(Generic[T]):
     wire: type[Any]
     parse: Callable[[Any], T]
     selector: str = ""
+    fields: str = ""
     optional: bool = False
+    refusable: bool = False
 
 
 class Meta(msgspec.Struct, rename="camel"):

@@ -179,10 +179,17 @@ class Watcher(Generic[T]):
             self._version = ""
             self.state.relists += 1
             self._stopped.wait(self._backoff.next())
-        elif error.status == 404 and self._target.optional:
+        elif self._may_be_absent(error.status):
             self._absent()
         else:
             self._failed(str(error))
+
+    def _may_be_absent(self, status: int) -> bool:
+        target = self._target
+        if status == 403 and target.refusable:
+            # A right that was there and is gone may be a mishap: what was read stays in force.
+            return not (self.state.listed and self.state.served)
+        return status == 404 and target.optional
 
     def _absent(self) -> None:
         """The kind is not served; believed at once at the start, later only when it persists."""
@@ -212,6 +219,11 @@ class Watcher(Generic[T]):
         self.state.last_error = ""
         self.state.served = True
 
+    def _selectors(self) -> dict[str, str | int]:
+        target = self._target
+        chosen = {"labelSelector": target.selector, "fieldSelector": target.fields}
+        return {name: text for name, text in chosen.items() if text}
+
     # -- list -------------------------------------------------------------------------------
 
     def _list(self) -> None:
@@ -219,8 +231,7 @@ class Watcher(Generic[T]):
         token, limit = "", self._page
         while True:
             query: dict[str, str | int] = {"limit": limit} if limit else {}
-            if self._target.selector:
-                query["labelSelector"] = self._target.selector
+            query |= self._selectors()
             if token:
                 query["continue"] = token
             try:
@@ -253,8 +264,7 @@ class Watcher(Generic[T]):
             "resourceVersion": self._version,
             "timeoutSeconds": random.randint(*WATCH_SECONDS),  # noqa: S311 - jitter, not a secret
         }
-        if self._target.selector:
-            query["labelSelector"] = self._target.selector
+        query |= self._selectors()
         stream = self._api.stream(self._target.path, query, read_timeout=SILENCE_SECONDS)
         self._stream = stream
         opened, before = time.monotonic(), self.state.events

@@ -27,6 +27,36 @@ class WatchReport(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str
 
 
+class SessionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One BGP session.
+
+    Attributes:
+        peer: Name of the peer.
+        address: `address:port`, or the interface where the neighbour is not named.
+        state: BIRD's word, e.g. Established.
+        exported, updates: Prefixes that the peer has from here; announcements sent.
+        bfd: State of its BFD session, None without BFD.
+        error: Why it is down, where BIRD says so.
+    """
+
+    peer: str
+    address: str
+    state: str
+    up: bool
+    exported: int = 0
+    updates: int = 0
+    bfd: str | None = None
+    error: str = ""
+
+
+class VrrpReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One VRRP instance that this edge runs; holding the advertised address is being master."""
+
+    instance: str
+    interface: str
+    advertised_address: str
+
+
 class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The file's content. Times are seconds since the epoch.
 
@@ -34,6 +64,10 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
         synced: Whether complete lists were applied since the start.
         trouble: Why the edge can't be changed at all, "" when it can.
         vips_on_lan, vips_on_link: Addresses that stand on the LAN interface and on the dummy link.
+        missing_interfaces: Interfaces that VRRP instances want and this machine does not have.
+        vrrp: VRRP instances of this edge.
+        bird: Whether BIRD answers; None where BGP is not used.
+        sessions: BGP sessions of this edge.
         failures: Virtual servers that the kernel refuses, and why.
         errors: Objects of the cluster that can't be used.
     """
@@ -61,6 +95,10 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, str]
     errors: tuple[ObjectError, ...]
     watches: dict[str, WatchReport]
+    missing_interfaces: tuple[str, ...] = ()
+    vrrp: tuple[VrrpReport, ...] = ()
+    bird: bool | None = None
+    sessions: tuple[SessionReport, ...] = ()
 
 
 def write_status_file(path: Path, document: StatusDocument) -> None:

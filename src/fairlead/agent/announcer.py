@@ -2,7 +2,8 @@
 """The thread that makes the network send VIPs here: source NAT, addresses, keepalived's file.
 
 It is told the whole wanted state and makes it true, in the order of the way up: what traffic needs
-first (source NAT), then addresses (BGP exports what stands on the link), then VRRP. What comes
+first (source NAT), then BIRD's policy, then addresses (BGP exports what stands on the link: what
+an advertisement says of a VIP must hold from its first moment), then VRRP. What comes
 while it works is coalesced into one next pass. It also keeps watch: over keepalived, whose kill
 leaves VIPs behind that the other edge already holds, and over the addresses that stand on the LAN
 interface, which tell this edge's role.
@@ -14,62 +15,25 @@ import random
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from fairlead.adapters.address_events import AddressEvents
-from fairlead.adapters.keepalived import apply_vrrp
 from fairlead.adapters.kube_watch import Backoff
-from fairlead.adapters.links import Links, reconcile_addresses
-from fairlead.adapters.nft import reconcile_masquerade
 from fairlead.adapters.process import DaemonWatch
 from fairlead.agent.edgelock import SharedEdgeLock
+from fairlead.agent.steps import Steps
+from fairlead.agent.wanted import Held, Wanted, interfaces_of
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import IPAddress
-from fairlead.model.plan import VrrpInstance
-from fairlead.render import MasqueradeTarget
+from fairlead.model.plan import ObjectError, VrrpInstance
+from fairlead.render.bird_policy import exceptional
 
 log = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 1.0
-Owned = Callable[[IPAddress], bool]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What should be announced; `generation` comes back when it is true (or was tried).
-
-    Attributes:
-        bgp: VIPs on the dummy link.
-        vrrp_used: Whether keepalived's file is ours to write at all.
-        owned: Whether an address is a VIP of ours.
-        interface: LAN interface of this edge.
-        advertised: Stable addresses of the VRRP instances: holding one means being master.
-    """
-
-    generation: int = 0
-    vrrp: tuple[VrrpInstance, ...] = ()
-    vrrp_used: bool = False
-    bgp: frozenset[IPAddress] = frozenset()
-    masquerade: frozenset[MasqueradeTarget] = frozenset()
-    owned: Owned = field(default=lambda _address: False, compare=False)
-    interface: str = ""
-    advertised: tuple[IPAddress, ...] = ()
-
-    def same(self, other: "Wanted") -> bool:
-        """Whether both ask for the same, whatever their generations."""
-        mine = (self.vrrp, self.vrrp_used, self.bgp, self.masquerade)
-        return mine == (other.vrrp, other.vrrp_used, other.bgp, other.masquerade)
-
-
-@dataclass(frozen=True)
-class Held:
-    """VIPs that stand here: on the LAN interface (with the stable one: master), on the link."""
-
-    lan: frozenset[IPAddress] = frozenset()
-    bgp: frozenset[IPAddress] = frozenset()
 
 
 @dataclass
@@ -83,66 +47,8 @@ class AnnounceState:
     error: str = ""
     keepalived: bool | None = None
     held: Held | None = None
-
-
-class Steps(Protocol):
-    """The effects, so that a test can stand in for daemons and kernel."""
-
-    def masquerade(self, targets: Iterable[MasqueradeTarget]) -> bool:
-        """Make the source NAT true; whether anything changed."""
-
-    def addresses(self, wanted: frozenset[IPAddress], owned: Owned) -> bool:
-        """Make the dummy link hold exactly these VIPs; whether anything changed."""
-
-    def vrrp(self, instances: tuple[VrrpInstance, ...]) -> bool:
-        """Make keepalived hold these; whether anything changed."""
-
-    def held(self, interface: str) -> Held:
-        """Addresses on the LAN interface and on the dummy link."""
-
-    def clean(self, interface: str, addresses: Iterable[IPAddress]) -> None:
-        """Take addresses off the LAN interface."""
-
-    def close(self) -> None:
-        """Let go of sockets."""
-
-
-class EdgeSteps:
-    """The real effects."""
-
-    def __init__(self, links: Links, *, link: str, vrrp_conf: Path, keepalived_pid: Path,
-                 loaded_mark: Path) -> None:  # fmt: skip
-        self._links, self._link = links, link
-        self._conf, self._pid, self._mark = vrrp_conf, keepalived_pid, loaded_mark
-
-    def masquerade(self, targets: Iterable[MasqueradeTarget]) -> bool:
-        """Make the source NAT true; whether anything changed."""
-        return reconcile_masquerade(targets).changed
-
-    def addresses(self, wanted: frozenset[IPAddress], owned: Owned) -> bool:
-        """Make the dummy link hold exactly these VIPs; whether anything changed."""
-        if not wanted and not self._links.exists(self._link):
-            return False  # an edge without BGP needs no such link
-        return reconcile_addresses(self._links, wanted, owned, name=self._link).changed
-
-    def vrrp(self, instances: tuple[VrrpInstance, ...]) -> bool:
-        """Make keepalived hold these; whether anything changed."""
-        return apply_vrrp(
-            instances, path=self._conf, pid_file=self._pid, loaded_mark=self._mark
-        ).changed
-
-    def held(self, interface: str) -> Held:
-        """Addresses on the LAN interface and on the dummy link."""
-        lan = self._links.addresses(interface) if interface else ()
-        return Held(frozenset(lan), frozenset(self._links.addresses(self._link)))
-
-    def clean(self, interface: str, addresses: Iterable[IPAddress]) -> None:
-        """Take addresses off the LAN interface."""
-        self._links.remove(set(addresses), interface)
-
-    def close(self) -> None:
-        """Let go of sockets."""
-        self._links.close()
+    missing: frozenset[str] = frozenset()
+    bird_errors: tuple[ObjectError, ...] = ()
 
 
 class Announcer:
@@ -248,10 +154,12 @@ class Announcer:
         self.state.passes += 1
         changes = 0
         trouble: list[FairleadError | OSError] = []
+        refused: set[IPAddress] = set()
         order: tuple[Callable[[], bool], ...] = (
             lambda: steps.masquerade(wanted.masquerade),
-            lambda: steps.addresses(wanted.bgp, wanted.owned),
-            lambda: wanted.vrrp_used and steps.vrrp(wanted.vrrp),
+            lambda: self._bird(steps, wanted, refused),
+            lambda: steps.addresses(wanted.bgp - refused, wanted.owned),
+            lambda: wanted.vrrp_used and self._vrrp(steps, wanted),
         )
         for step in order:
             try:
@@ -273,6 +181,34 @@ class Announcer:
         if trouble:
             raise trouble[0]
 
+    def _bird(self, steps: Steps, wanted: Wanted, refused: set[IPAddress]) -> bool:
+        """BIRD's file; where BIRD can't be given it, VIPs that it must treat apart stay away."""
+        if wanted.bird is None:
+            return False
+        standing = self.state.held.bgp if self.state.held else frozenset()
+        try:
+            rendered = wanted.bird.render()
+            self._note(rendered.errors)
+            return steps.bird(rendered.text)
+        except (FairleadError, OSError):
+            refused |= exceptional(wanted.bird.plan) - standing
+            raise
+
+    def _note(self, errors: tuple[ObjectError, ...]) -> None:
+        for error in errors:
+            if error not in self.state.bird_errors:
+                log.warning("peer %s: %s: %s", error.name, error.field, error.message)
+        self.state.bird_errors = errors
+
+    def _vrrp(self, steps: Steps, wanted: Wanted) -> bool:
+        """Keepalived's file, without interfaces that are not there: it would refuse all of it."""
+        named = {name for one in wanted.vrrp for name in (one.interface, *one.devices)}
+        missing = steps.missing(sorted(named))
+        if missing - self.state.missing:
+            log.warning("interfaces are missing: %s", ", ".join(sorted(missing)))
+        self.state.missing = missing
+        return steps.vrrp(present_instances(wanted.vrrp, missing))
+
     def _failed(self, error: Exception) -> None:
         if str(error) != self.state.error:
             log.error("announcements: %s", error)
@@ -293,19 +229,19 @@ class Announcer:
         if not dead and not self._look:
             return
         self._look = False
-        held = steps.held(wanted.interface if wanted.vrrp_used else "")
+        held = steps.held(wanted.interfaces if wanted.vrrp_used else ())
         stale = {a for a in held.lan if wanted.owned(a) or a in wanted.advertised}
-        held = Held(frozenset(stale), frozenset(filter(wanted.owned, held.bgp)))
+        held = Held(frozenset(stale), frozenset(filter(wanted.owned, held.bgp)), self.state.missing)
         # A killed master keeps its VIPs while the other edge announces them: two holders.
         if dead and stale and not self._keepalived.alive():
             with self._lock():
-                steps.clean(wanted.interface, sorted(stale, key=int))
+                steps.clean(wanted.interfaces, sorted(stale, key=int))
             self.state.cleanups += 1
             log.warning(
                 "VIPs removed that a dead keepalived left behind",
                 extra={"fields": {"addresses": len(stale)}},
             )
-            held = Held(frozenset(), held.bgp)
+            held = replace(held, lan=frozenset())
         if held != self.state.held:
             self.state.held = held
             self._tell_held(held)
@@ -319,3 +255,20 @@ class Announcer:
             )
         self.state.keepalived = alive
         return alive
+
+
+def present_instances(
+    instances: tuple[VrrpInstance, ...], missing: frozenset[str]
+) -> tuple[VrrpInstance, ...]:
+    """Instances as this machine can run them: on the interfaces that are there.
+
+    One that has none left for its VIPs is left out: as a master it would take them from an edge
+    that can hold them.
+    """
+    found = []
+    for one in instances:
+        there = tuple(name for name in interfaces_of(one) if name not in missing)
+        if one.interface in missing or not there:
+            continue
+        found.append(msgspec.structs.replace(one, devices=there) if one.devices else one)
+    return tuple(found)

@@ -8,6 +8,7 @@ from typing import Any
 from fairlead.adapters.kube_client import KubeApi
 from fairlead.adapters.kube_decode import WatchTarget
 from fairlead.adapters.kube_watch import Watcher, WatchState
+from fairlead.adapters.peer_secrets import SECRET_TYPE, SecretWire, peer_secret
 from fairlead.model.kube import EndpointSlice
 from fairlead.snapshot.objects import METALLB_KINDS, PARSERS, slice_from_wire
 from fairlead.snapshot.wire import EndpointSliceWire, NamespaceWire, NodeWire, ServiceWire
@@ -59,12 +60,30 @@ def targets(pool_namespace: str) -> tuple[WatchTarget[Any], ...]:
     )
 
 
+def secret_target(namespace: str) -> WatchTarget[Any]:
+    """Secrets that BGP peers may name: those of one type, in the namespace of the peers."""
+    return WatchTarget(
+        "Secret",
+        f"/api/v1/namespaces/{namespace}/secrets",
+        SecretWire,
+        peer_secret,
+        fields=f"type={SECRET_TYPE}",
+        optional=True,
+        refusable=True,  # whoever uses no passwords need not grant it
+    )
+
+
 class ClusterFeed:
     """The watches of all kinds."""
 
-    def __init__(self, api: KubeApi, pool_namespace: str, queue: SimpleQueue[Any]) -> None:
-        """Set up the watches; nothing runs before `start`."""
-        self._watchers = [Watcher(api, target, queue) for target in targets(pool_namespace)]
+    def __init__(
+        self, api: KubeApi, pool_namespace: str, queue: SimpleQueue[Any], *, secrets: bool = False
+    ) -> None:
+        """Set up the watches, that of Secrets only if asked for; nothing runs before `start`."""
+        followed = targets(pool_namespace)
+        if secrets:
+            followed += (secret_target(pool_namespace),)
+        self._watchers = [Watcher(api, target, queue) for target in followed]
 
     @property
     def kinds(self) -> frozenset[str]:

@@ -50,6 +50,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         announce: Whether this agent changes addresses and announcements at all.
         bgp_link: Dummy link that holds the VIPs announced by BGP.
         vrrp_conf, keepalived_pid: The rendered file, and keepalived's parent.
+        bird_conf, bird_control: The rendered file, and BIRD's control socket.
         runtime_dir: Home of status.json and the edge lock.
     """
 
@@ -65,6 +66,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     bgp_link: str = "fairlead0"
     vrrp_conf: Path = Path("/etc/fairlead/keepalived/vrrp.conf")
     keepalived_pid: Path = Path("/run/keepalived.pid")
+    bird_conf: Path = Path("/etc/fairlead/bird/fairlead.conf")
+    bird_control: Path = Path("/run/bird/bird.ctl")
     runtime_dir: Path = Path("/run/fairlead")
     log_level: LogLevel = LogLevel.INFO
     log_format: LogFormat = LogFormat.TEXT

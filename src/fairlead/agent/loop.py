@@ -257,6 +257,8 @@ class Loop:
                 ports.latency((now - received) / 1e9)
         if delta.announcements:
             self._announce()
+        if delta.failures:
+            ports.held(self, self.state.held)
         ports.decide(self)
 
     def _gone(self, keys: Iterable[ServiceKey], *, announced: bool) -> None:
@@ -293,6 +295,7 @@ class Loop:
         """Tell the announcer the whole wanted state."""
         self._generation += 1
         wanted = self._ports.planning.wanted(self._generation, self._ports.owned)
+        self._ports.owned.reserve(wanted.advertised)
         self._ports.owned.saw(wanted.bgp)
         for instance in wanted.vrrp:
             self._ports.owned.saw(instance.addresses)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from fairlead.adapters.kube_watch import WatchMessage
-from fairlead.agent.announcer import Held
+from fairlead.agent.wanted import Held
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
 

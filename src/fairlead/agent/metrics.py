@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from fairlead import __version__
 from fairlead.adapters.kube_watch import WatchState
+from fairlead.adapters.statusfile import SessionReport
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,8 @@ class Readings:
     announce_changes: int = 0
     announce_error: bool = False
     keepalived: bool | None = None
+    bird: bool | None = None
+    sessions: tuple[SessionReport, ...] = ()
     resyncs: int = 0
     last_sync: float = 0.0
     writes: dict[str, int] = field(default_factory=dict)
@@ -121,6 +124,7 @@ class AgentCollector(Collector):
         yield from _cluster(readings)
         yield from _announcements(readings)
         yield from _metallb(readings)
+        yield from _sessions(readings)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -185,6 +189,8 @@ def _announcements(r: Readings) -> Iterator[Metric]:
     yield _gauge("fairlead_announcement_error", "1 while announcing fails.", r.announce_error)
     if r.keepalived is not None:
         yield _gauge("fairlead_keepalived_up", "1 while keepalived runs.", r.keepalived)
+    if r.bird is not None:
+        yield _gauge("fairlead_bird_up", "1 while BIRD answers.", r.bird)
 
 
 def _metallb(r: Readings) -> Iterator[Metric]:
@@ -210,3 +216,28 @@ def _metallb(r: Readings) -> Iterator[Metric]:
     yield _gauge("metallb_k8s_client_config_loaded_bool", "1 once pools were read.", r.synced)
     stale = any(kind == "IPAddressPool" for kind in r.object_errors)
     yield _gauge("metallb_k8s_client_config_stale_bool", "1 while a pool is unusable.", stale)
+
+
+def _sessions(r: Readings) -> Iterator[Metric]:
+    rows: tuple[tuple[str, str, type[Metric], Callable[[SessionReport], float | None]], ...] = (
+        ("bgp_session_up", "1 while the session is up.", GaugeMetricFamily, lambda s: s.up),
+        (
+            "bgp_announced_prefixes_total",
+            "Prefixes that the peer has from this edge.",
+            GaugeMetricFamily,
+            lambda s: s.exported,
+        ),
+        ("bgp_updates", "Announcements sent.", CounterMetricFamily, lambda s: s.updates),
+        (
+            "bfd_session_up",
+            "1 while the BFD session is up.",
+            GaugeMetricFamily,
+            lambda s: None if s.bfd is None else s.bfd == "Up",
+        ),
+    )
+    for name, text, family, value in rows:
+        metric = family(f"metallb_{name}", text, labels=["peer"])  # type: ignore[call-arg]
+        for session in r.sessions:
+            if (number := value(session)) is not None:
+                metric.add_metric([session.address], number)  # type: ignore[attr-defined]
+        yield metric

@@ -31,6 +31,10 @@ class OwnedAddresses:
         """Replace the pools that stand in the cluster."""
         self._cluster = tuple(pools)
 
+    def reserve(self, addresses: Iterable[IPAddress]) -> None:
+        """Note stable addresses of VRRP instances: never VIPs."""
+        self._never.update(addresses)
+
     def saw(self, addresses: Iterable[IPAddress]) -> None:
         """Remember VIPs that were put up."""
         self._seen.update(addresses)

@@ -7,17 +7,18 @@ decisions into writes against the version of the Service that is known now.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
 
 from fairlead.adapters.kube_write import IngressStatus, ServiceRef
-from fairlead.agent.announcer import Owned, Wanted
+from fairlead.adapters.peer_secrets import PeerSecret
 from fairlead.agent.publisher import Decision
+from fairlead.agent.wanted import Owned, Wanted
+from fairlead.agent.ways import SECRETS, EdgeWays
 from fairlead.diff.ipvs import service_key
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import ServiceKey
 from fairlead.model.kube import Namespace, Service
-from fairlead.model.names import Announce, Forwarding, IPAddress, ObjectKey
-from fairlead.model.plan import ObjectError, ServicePlan, VipAddress, VirtualServer, VrrpInstance
+from fairlead.model.names import Forwarding, ObjectKey
+from fairlead.model.plan import ObjectError, ServicePlan, VirtualServer
 from fairlead.model.pool import Pool
 from fairlead.planner.incremental import PlannerObject, PlannerState
 from fairlead.render import MasqueradeTarget
@@ -32,6 +33,7 @@ class Delta:
     changed: dict[ServiceKey, VirtualServer] = field(default_factory=dict)
     removed: set[ServiceKey] = field(default_factory=set)
     announcements: bool = False
+    failures: bool = False
     pools: bool = False
 
 
@@ -40,21 +42,22 @@ class EdgePlanning:
 
     def __init__(self, inventory: Inventory, edge: Edge) -> None:
         self._state = PlannerState(inventory)
-        self._inventory, self._edge = inventory, edge
+        self._edge = edge
         self._services: dict[ObjectKey, Service] = {}
         self._namespaces: set[str] = set()
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
         self._masquerade: dict[ObjectKey, frozenset[MasqueradeTarget]] = {}
-        self._vips: tuple[VipAddress, ...] = ()
-        self._vrrp: tuple[VrrpInstance, ...] = ()
-        self._has_peers = False
+        self.ways = EdgeWays(inventory, edge)
         self._pools_touched = True
         self._decide_all = False
 
     # -- what the cluster says --------------------------------------------------------------
 
-    def put(self, kind: str, key: ObjectKey, value: PlannerObject) -> None:
+    def put(self, kind: str, key: ObjectKey, value: PlannerObject | PeerSecret) -> None:
         """An object came or changed."""
+        if isinstance(value, PeerSecret):
+            self.ways.put_secret(value)
+            return
         if isinstance(value, Service):
             self._services[key] = value
         elif kind == "Namespace":
@@ -68,6 +71,9 @@ class EdgePlanning:
 
     def remove(self, kind: str, key: ObjectKey) -> None:
         """An object is gone."""
+        if kind == SECRETS:
+            self.ways.remove_secret(key)
+            return
         if kind == "Service":
             self._services.pop(key, None)
         elif kind == "Namespace":
@@ -76,10 +82,16 @@ class EdgePlanning:
         self._state.remove(kind, key)
 
     def replace(
-        self, kind: str, objects: Iterable[PlannerObject], keep: Collection[ObjectKey]
+        self,
+        kind: str,
+        objects: Iterable[PlannerObject | PeerSecret],
+        keep: Collection[ObjectKey],
     ) -> None:
         """A complete list of one kind; `keep` are in it, but can't be used."""
         objects = tuple(objects)
+        if kind == SECRETS:
+            self.ways.replace_secrets((o for o in objects if isinstance(o, PeerSecret)), keep)
+            return
         if kind == "Service":
             old = {key: self._services[key] for key in keep if key in self._services}
             self._services = old | {
@@ -89,7 +101,8 @@ class EdgePlanning:
             listed = {value.name for value in objects if isinstance(value, Namespace)}
             self._namespaces = listed | {key.name for key in keep}
         self._pools_touched |= kind == _POOLS
-        self._state.replace(kind, objects, keep)
+        planned = tuple(value for value in objects if not isinstance(value, PeerSecret))
+        self._state.replace(kind, planned, keep)
 
     # -- what this edge should do -----------------------------------------------------------
 
@@ -102,32 +115,14 @@ class EdgePlanning:
             self._compare(service, servers, delta)
         # A virtual server may pass from one Service to another on a shared address.
         delta.removed -= delta.changed.keys()
-        if raw.addresses is not None:
-            self._vips = raw.addresses
-            delta.announcements = True
-        if raw.vrrp is not None:
-            self._vrrp = raw.vrrp
-            delta.announcements = True
-        if raw.bgp is not None:
-            self._has_peers = bool(raw.bgp)
-            delta.announcements = True
+        delta.announcements |= self.ways.take(raw)
+        delta.failures = raw.failed is not None
         return delta
 
     def wanted(self, generation: int, owned: Owned) -> Wanted:
         """What should be announced, as a whole."""
-        ways = self._inventory.announce
-        bgp = Announce.BGP in ways and self._has_peers
-        advertised = self._inventory.vrrp.advertised_address
-        return Wanted(
-            generation=generation,
-            vrrp=self._vrrp,
-            vrrp_used=Announce.VRRP in ways,
-            bgp=self._bgp_addresses() if bgp else frozenset(),
-            masquerade=frozenset().union(*self._masquerade.values()),
-            owned=owned,
-            interface=self._edge.interface,
-            advertised=(ip_interface(advertised).ip,) if advertised else (),
-        )
+        masquerade = frozenset[MasqueradeTarget]().union(*self._masquerade.values())
+        return self.ways.wanted(generation, owned, masquerade)
 
     def pools(self) -> tuple[Pool, ...]:
         """Pools in force; for any thread."""
@@ -200,8 +195,3 @@ class EdgePlanning:
             self._masquerade.pop(service, None)
             if targets:
                 self._masquerade[service] = targets
-
-    def _bgp_addresses(self) -> frozenset[IPAddress]:
-        return frozenset(
-            vip.address for vip in self._vips if vip.ready and Announce.BGP in vip.announce
-        )

@@ -12,13 +12,20 @@ import msgspec
 
 from fairlead import __version__
 from fairlead.adapters.kube_watch import WatchState
-from fairlead.adapters.statusfile import StatusDocument, WatchReport, write_status_file
-from fairlead.agent.announcer import AnnounceState, Held
+from fairlead.adapters.statusfile import (
+    SessionReport,
+    StatusDocument,
+    VrrpReport,
+    WatchReport,
+    write_status_file,
+)
+from fairlead.agent.announcer import AnnounceState
 from fairlead.agent.loop import Loop
 from fairlead.agent.metrics import Announced, PoolUse, Readings
 from fairlead.agent.publisher import PublishCounts
+from fairlead.agent.wanted import Held
 from fairlead.model.names import IPAddress
-from fairlead.model.plan import ObjectError, VirtualServer
+from fairlead.model.plan import ObjectError, VirtualServer, VrrpInstance
 from fairlead.model.pool import Pool
 
 _MAX_SECONDS = 10.0
@@ -37,6 +44,9 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     holder: Callable[[], str]
     pools: Callable[[], tuple[Pool, ...]]
     pool_errors: Callable[[], tuple[ObjectError, ...]]
+    vrrp: Callable[[], tuple[VrrpInstance, ...]] = tuple
+    sessions: Callable[[], tuple[SessionReport, ...]] = tuple
+    bird: Callable[[], bool | None] = lambda: None
 
 
 class Reporter:
@@ -84,8 +94,16 @@ class Reporter:
             write_errors=src.writes.errors,
             write_error=src.writes.last_error,
             failures=loop.failures(),
-            errors=(*list(state.errors.values())[:_MOST_ERRORS], *src.pool_errors()),
+            errors=(
+                *list(state.errors.values())[:_MOST_ERRORS],
+                *src.pool_errors(),
+                *src.announce.bird_errors,
+            ),
             watches={watch.kind: _watch(watch) for watch in src.watches()},
+            missing_interfaces=tuple(sorted(src.announce.missing)),
+            vrrp=tuple(_instance(one) for one in src.vrrp()),
+            bird=src.bird(),
+            sessions=src.sessions(),
         )
 
 
@@ -107,10 +125,13 @@ def readings(loop: Loop, sources: Sources) -> Readings:
         object_errors=dict(
             Counter(kind for kind, _ in list(state.errors))
             + Counter(error.kind for error in sources.pool_errors())
+            + Counter(error.kind for error in sources.announce.bird_errors)
         ),
         announce_changes=sources.announce.changes,
         announce_error=bool(sources.announce.error),
         keepalived=sources.announce.keepalived,
+        bird=sources.bird(),
+        sessions=sources.sessions(),
         resyncs=state.resyncs,
         last_sync=state.last_sync,
         writes={
@@ -123,6 +144,14 @@ def readings(loop: Loop, sources: Sources) -> Readings:
         watches=sources.watches(),
         pools=_pools(sources.pools(), wanted),
         announced=_announced(wanted, state.held),
+    )
+
+
+def _instance(one: VrrpInstance) -> VrrpReport:
+    return VrrpReport(
+        instance=one.instance,
+        interface=one.interface,
+        advertised_address=one.advertised_address,
     )
 
 

@@ -20,7 +20,7 @@ from fairlead.adapters.lease import Election, KubeLeaseStore
 from fairlead.adapters.links import Links
 from fairlead.adapters.process import DaemonWatch
 from fairlead.adapters.systemd import Notifier
-from fairlead.agent.announcer import Announcer, EdgeSteps, Held
+from fairlead.agent.announcer import Announcer
 from fairlead.agent.cluster import ClusterFeed
 from fairlead.agent.config import AgentConfig, AgentConfigError
 from fairlead.agent.edgelock import SharedEdgeLock
@@ -36,15 +36,23 @@ from fairlead.agent.messages import (
     WriteConflict,
 )
 from fairlead.agent.metrics import Metrics
-from fairlead.agent.notices import AssignmentNotices
+from fairlead.agent.notices import (
+    AssignmentNotices,
+    FailureNotices,
+    missing_failures,
+    planned_failures,
+)
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
 from fairlead.agent.ports import Ports
 from fairlead.agent.publisher import Publisher
 from fairlead.agent.report import Reporter, Sources, readings
+from fairlead.agent.sessions import SessionWatch
+from fairlead.agent.steps import EdgePaths, EdgeSteps
+from fairlead.agent.wanted import Held
 from fairlead.model.errors import FairleadError, InventoryError
 from fairlead.model.inventory import Edge, Inventory, ServiceSync
-from fairlead.model.names import ObjectKey
+from fairlead.model.names import Announce, ObjectKey
 from fairlead.snapshot.inventory import inventory_from_dict
 
 log = logging.getLogger(__name__)
@@ -70,7 +78,11 @@ class Agent:
         self._lock = SharedEdgeLock(config.runtime_dir / "edge.lock")
         self._metrics = Metrics()
         self._planning = EdgePlanning(self._inventory, self._edge)
-        self._feed = ClusterFeed(self._api, self._inventory.pool_namespace, self._queue)
+        self._bgp = self._live and Announce.BGP in self._inventory.announce
+        self._feed = ClusterFeed(
+            self._api, self._inventory.pool_namespace, self._queue, secrets=self._bgp
+        )
+        self._sessions = SessionWatch(lambda: self._planning.ways.peers, config.bird_control)
         self._elector = self._make_elector()
         self._publisher = Publisher(
             self._api,
@@ -81,6 +93,7 @@ class Agent:
         )
         self._announcer = self._make_announcer()
         self._notices = AssignmentNotices(self._edge.name, self._planning.service_ref)
+        self._failures = FailureNotices(self._planning.service_ref)
         self._loop = self._make_loop()
 
     # -- parts ------------------------------------------------------------------------------
@@ -95,13 +108,16 @@ class Agent:
         config = self._config
 
         def steps() -> EdgeSteps:
-            return EdgeSteps(
-                Links(),
+            paths = EdgePaths(
                 link=config.bgp_link,
                 vrrp_conf=config.vrrp_conf,
                 keepalived_pid=config.keepalived_pid,
-                loaded_mark=config.runtime_dir / "vrrp.loaded",
+                vrrp_loaded=config.runtime_dir / "vrrp.loaded",
+                bird_conf=config.bird_conf,
+                bird_control=config.bird_control,
+                bird_loaded=config.runtime_dir / "bird.loaded",
             )
+            return EdgeSteps(Links(), paths)
 
         return Announcer(
             steps,
@@ -125,6 +141,9 @@ class Agent:
             holder=lambda: self._elector.holder,
             pools=self._planning.pools,
             pool_errors=self._planning.pool_errors,
+            vrrp=lambda: self._planning.ways.vrrp,
+            sessions=lambda: self._sessions.reports,
+            bird=lambda: self._sessions.bird,
         )
         ports = Ports(
             kernel=kernel,
@@ -158,7 +177,11 @@ class Agent:
 
     def _tell_held(self, loop: Loop, held: Held) -> None:
         if self._live and loop.state.synced:
-            self._publisher.notify(self._notices.news(loop.wanted(), held))
+            wanted, ways = loop.wanted(), self._planning.ways
+            self._publisher.notify(self._notices.news(wanted, held))
+            missing = missing_failures(self._edge.name, ways.vrrp, wanted, held.missing)
+            failures = (*planned_failures(ways.failed), *missing)
+            self._publisher.notify(self._failures.news(failures))
 
     def _mirror_namespace(self) -> str | None:
         """`metallb-system` (or what pools are read from), when the cluster has it."""
@@ -188,6 +211,8 @@ class Agent:
             self._publisher.start()
             if self._config.announce:
                 self._announcer.start()
+            if self._bgp:
+                self._sessions.start()
         # Ready means "at work", not "in step": after a boot without API server traffic must not
         # wait for a unit that waits for it. `synced` in status.json tells the rest.
         self._notifier.ready()
@@ -205,6 +230,7 @@ class Agent:
         if self._live:
             self._publisher.stop()
             self._announcer.stop()
+            self._sessions.stop()
             self._elector.stop()
 
     def _on_thread_death(self, args: threading.ExceptHookArgs) -> None:

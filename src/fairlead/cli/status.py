@@ -15,14 +15,22 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from fairlead.adapters.bird_control import CONTROL_SOCKET
+from fairlead.adapters.bird_sessions import Session, sessions
 from fairlead.adapters.ipvs import IpvsTable
 from fairlead.adapters.links import VIP_LINK, Links
-from fairlead.adapters.statusfile import STATUS_FILE, StatusDocument, read_status_file
+from fairlead.adapters.statusfile import (
+    STATUS_FILE,
+    StatusDocument,
+    VrrpReport,
+    read_status_file,
+)
 from fairlead.diff.changes import flag_names
 from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import ForwardMethod, ServiceFlag, ServiceStatus
 from fairlead.model.names import Announce, IPAddress
+from fairlead.render.bird import SESSION_PREFIX
 from fairlead.snapshot.inventory import inventory_from_dict
 
 _STALE_SECONDS = 30.0
@@ -70,6 +78,7 @@ class EdgeStatus(msgspec.Struct, frozen=True):
     edge: str | None
     problems: tuple[str, ...]
     vrrp: tuple[VrrpStatus, ...]
+    bgp: tuple[Session, ...]
     vips: dict[str, tuple[str, ...]]
     virtual_servers: tuple[VirtualServerStatus, ...]
     agent: StatusDocument | None
@@ -124,13 +133,15 @@ def read_edge(inventory_path: Path, status_file: Path) -> EdgeStatus:
         vips: dict[str, tuple[str, ...]] = {VIP_LINK: _texts(links.addresses(VIP_LINK))}
         vrrp: tuple[VrrpStatus, ...] = ()
         if inventory is not None and edge is not None and Announce.VRRP in inventory.announce:
-            held = links.addresses(edge.interface)
-            vips[edge.interface] = _texts(a for a in held if a != edge.address)
-            vrrp = _vrrp(inventory, edge, held)
+            vips[edge.interface] = _texts(
+                a for a in links.addresses(edge.interface) if a != edge.address
+            )
+            vrrp = _vrrp(inventory, edge, agent, links)
     return EdgeStatus(
         edge=edge.name if edge else None,
         problems=tuple(problems),
         vrrp=vrrp,
+        bgp=_bgp(inventory, problems),
         vips=vips,
         virtual_servers=tuple(_virtual_server(one) for one in servers),
         agent=agent,
@@ -166,6 +177,7 @@ def agent_problems(agent: StatusDocument) -> list[str]:
         found.append(f"announcements: {agent.announce_error}")
     if agent.keepalived is False:
         found.append("keepalived is not running")
+    found += [f"there is no interface {name}" for name in agent.missing_interfaces]
     for name, watch in agent.watches.items():
         if not watch.connected:
             found.append(f"not following {name}: {watch.last_error or 'connecting'}")
@@ -199,19 +211,52 @@ def _this_edge(
     return None
 
 
-def _vrrp(inventory: Inventory, edge: Edge, held: tuple[IPAddress, ...]) -> tuple[VrrpStatus, ...]:
+def _vrrp(
+    inventory: Inventory, edge: Edge, agent: StatusDocument | None, links: Links
+) -> tuple[VrrpStatus, ...]:
+    """Role in the instances that the agent named; in the inventory's own where it never did."""
     settings = inventory.vrrp
-    if not settings.advertised_address:
-        return ()
-    master = ip_interface(settings.advertised_address).ip in held
-    return (
-        VrrpStatus(
-            settings.instance,
-            edge.interface,
-            settings.advertised_address,
-            "master" if master else "backup",
-        ),
+    known = agent.vrrp if agent is not None else ()
+    own = VrrpReport(
+        instance=settings.instance,
+        interface=edge.interface,
+        advertised_address=settings.advertised_address,
     )
+    return tuple(
+        VrrpStatus(
+            one.instance,
+            one.interface,
+            one.advertised_address,
+            "master"
+            if ip_interface(one.advertised_address).ip in links.addresses(one.interface)
+            else "backup",
+        )
+        for one in known or (own,)
+        if one.advertised_address
+    )
+
+
+def _bgp(inventory: Inventory | None, problems: list[str]) -> tuple[Session, ...]:
+    """Sessions as BIRD tells them, named by their peers."""
+    if inventory is None or Announce.BGP not in inventory.announce:
+        return ()
+    if not CONTROL_SOCKET.is_socket():
+        problems.append("BIRD is not running")
+        return ()
+    try:
+        found = tuple(
+            msgspec.structs.replace(one, name=one.name.removeprefix(SESSION_PREFIX))
+            for one in sessions()
+        )
+    except FairleadError as error:
+        problems.append(str(error))
+        return ()
+    for one in found:
+        # Who waits on an interface has nobody to miss.
+        if one.neighbor and not one.up:
+            why = f": {one.last_error}" if one.last_error else ""
+            problems.append(f"BGP session {one.name} is not up ({one.state}){why}")
+    return found
 
 
 def _virtual_server(one: ServiceStatus) -> VirtualServerStatus:
@@ -253,6 +298,13 @@ def _print(status: EdgeStatus) -> None:
         console.print(
             f"VRRP {vrrp.instance} on {vrrp.interface}: [{colour}]{vrrp.role}[/{colour}] "
             f"({vrrp.advertised_address})"
+        )
+    for session in status.bgp:
+        colour = "green" if session.up else "red"
+        bfd = f", BFD {session.bfd}" if session.bfd else ""
+        console.print(
+            f"BGP {session.name} {session.neighbor}: [{colour}]{session.state}[/{colour}], "
+            f"{session.exported} prefixes{bfd}"
         )
     for link, addresses in status.vips.items():
         if addresses:

@@ -27,6 +27,8 @@ class _InstanceView:
     peers: tuple[str, ...]
     advertised: str
     addresses: tuple[str, ...]
+    devices: tuple[str, ...]
+    tracked: tuple[str, ...]
 
 
 def render_keepalived(instances: tuple[VrrpInstance, ...]) -> str:
@@ -51,6 +53,11 @@ def _view(instance: VrrpInstance) -> _InstanceView:
         peers=tuple(str(peer) for peer in sorted(instance.peers, key=_order)),
         advertised=_advertised(instance),
         addresses=tuple(_host_prefix(vip) for vip in sorted(instance.addresses, key=_order)),
+        devices=tuple(
+            word("interfaces", name) for name in instance.devices or (instance.interface,)
+        ),
+        # Its own interface is tracked anyway.
+        tracked=tuple(name for name in instance.devices if name != instance.interface),
     )
 
 

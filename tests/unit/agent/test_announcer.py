@@ -13,12 +13,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fairlead.adapters.process import DaemonWatch
-from fairlead.agent.announcer import Announcer, Held, Wanted
+from fairlead.agent.announcer import Announcer, present_instances
+from fairlead.agent.wanted import BirdWanted, Held, Wanted
 from fairlead.model.errors import ApplyError
-from fairlead.model.plan import VrrpInstance
+from fairlead.model.plan import EdgePlan, VrrpInstance
+from golden import cases
 from unit.agent.scripted_api import eventually
 
 VIP, OTHER, STABLE, OWN = (ip_address(f"192.0.2.{n}") for n in (10, 11, 9, 201))
@@ -32,6 +35,8 @@ class Steps:
         self.done: list[tuple[str, Any]] = []
         self.lan, self.link = set(lan), set[Any]()
         self.fail: Exception | None = None
+        self.bird_fails: Exception | None = None
+        self.gone = frozenset[str]()
         self.gate: threading.Event | None = None
 
     def masquerade(self, targets: Iterable[Any]) -> bool:
@@ -52,11 +57,21 @@ class Steps:
         self.done.append(("vrrp", instances))
         return True
 
-    def held(self, interface: str) -> Held:
-        return Held(frozenset(self.lan) if interface else frozenset(), frozenset(self.link))
+    def bird(self, text: str) -> bool:
+        if self.bird_fails:
+            raise self.bird_fails
+        self.done.append(("bird", text))
+        return True
 
-    def clean(self, interface: str, addresses: Iterable[Any]) -> None:
-        del interface
+    def missing(self, interfaces: Iterable[str]) -> frozenset[str]:
+        return self.gone & set(interfaces)
+
+    def held(self, interfaces: Iterable[str]) -> Held:
+        lan = frozenset(self.lan) if list(interfaces) else frozenset()
+        return Held(lan, frozenset(self.link))
+
+    def clean(self, interfaces: Iterable[str], addresses: Iterable[Any]) -> None:
+        del interfaces
         addresses = list(addresses)
         self.done.append(("clean", addresses))
         self.lan -= set(addresses)
@@ -125,7 +140,7 @@ def wanted(generation: int, *vips: Any, **fields: Any) -> Wanted:
         vrrp_used=True,
         bgp=frozenset(vips),
         owned=lambda address: address in (VIP, OTHER),
-        interface="eth0",
+        interfaces=("eth0",),
         advertised=(STABLE,),
     )
     return replace(base, **fields)
@@ -135,6 +150,67 @@ def test_way_up_nat_addresses_vrrp(rig: Rig) -> None:
     rig.announcer.want(wanted(1, VIP))
     eventually(lambda: rig.generations == [1])
     assert [what for what, _ in rig.steps.done] == ["masquerade", "addresses", "vrrp"]
+
+
+def bird(*vips: str, **changes: Any) -> BirdWanted:
+    """One session; VIPs that stand are announced to nobody, unless the plan says otherwise."""
+    plan = EdgePlan(
+        bgp_peers=(cases.peer(),), bgp_policies=cases.policies("tor1"), addresses=cases.vips(*vips)
+    )
+    return BirdWanted(cases.EDGE, msgspec.structs.replace(plan, **changes), {"tor1": "s3cret"})
+
+
+def test_policy_stands_before_the_address_that_it_is_about(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, VIP, bird=bird()))
+    eventually(lambda: rig.generations == [1])
+    assert [what for what, _ in rig.steps.done] == ["masquerade", "bird", "addresses", "vrrp"]
+    assert 'password "s3cret";' in rig.steps.done[1][1]
+    assert "s3cret" not in repr(wanted(1, bird=bird()))
+
+
+def test_another_secret_is_another_state(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, bird=bird()))
+    eventually(lambda: rig.generations == [1])
+    rig.announcer.want(wanted(2, bird=replace(bird(), passwords={"tor1": "other"})))
+    eventually(lambda: rig.generations == [1, 2])
+    assert 'password "other";' in [text for what, text in rig.steps.done if what == "bird"][-1]
+
+
+def test_a_bird_that_refuses_holds_up_only_vips_that_it_must_treat_apart(rig: Rig) -> None:
+    rig.steps.bird_fails = ApplyError("BIRD is gone")
+    apart = ip_address("192.0.2.161")
+    rig.announcer.want(wanted(1, VIP, apart, bird=bird("192.0.2.161")))
+    eventually(lambda: rig.generations == [1])
+    assert rig.announcer.state.error == "BIRD is gone"
+    assert ("addresses", frozenset({VIP})) in rig.steps.done
+    rig.steps.bird_fails = None
+    eventually(lambda: rig.steps.link == {VIP, apart})
+    eventually(lambda: rig.announcer.state.error == "")
+
+
+def test_a_peer_that_cannot_be_is_told_and_the_rest_goes_on(rig: Rig) -> None:
+    peers = (cases.peer(), cases.peer(name="bad", vrf="a b"))
+    rig.announcer.want(wanted(1, VIP, bird=bird(bgp_peers=peers)))
+    eventually(lambda: rig.generations == [1])
+    assert [error.name for error in rig.announcer.state.bird_errors] == ["bad"]
+    assert rig.announcer.state.error == ""
+
+
+def test_a_missing_interface_is_told_and_kept_from_keepalived(rig: Rig) -> None:
+    rig.steps.gone = frozenset({"eth7"})
+    lost = msgspec.structs.replace(instance(OTHER), instance="lost", devices=("eth7",))
+    rig.announcer.want(wanted(1, vrrp=(instance(VIP), lost)))
+    eventually(lambda: rig.generations == [1])
+    assert rig.steps.done[-1] == ("vrrp", (instance(VIP),))
+    eventually(lambda: rig.held[-1].missing == {"eth7"})
+
+
+def test_instances_run_on_the_interfaces_that_are_there() -> None:
+    both = msgspec.structs.replace(instance(VIP), devices=("eth0", "eth7"))
+    one = msgspec.structs.replace(both, devices=("eth0",))
+    assert present_instances((both,), frozenset({"eth7"})) == (one,)
+    assert present_instances((both,), frozenset({"eth0"})) == ()
+    assert present_instances((both, instance()), frozenset()) == (both, instance())
 
 
 def test_same_state_again_reloads_nothing(rig: Rig) -> None:

@@ -258,6 +258,22 @@ def test_kind_that_is_not_served_counts_as_empty(
     assert watcher.state.errors == 0
 
 
+def test_kind_that_may_be_refused_counts_as_empty_until_it_was_read_once(
+    server: ScriptedApi, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kube_watch, "ABSENT_SECONDS", (0.05, 0.05))
+    refused = reply({"kind": "Status", "code": 403, "reason": "Forbidden"}, 403)
+    server.on("GET", PATH, refused, reply(listing(10, thing("a", 1))))
+    server.on("WATCH", PATH, stream(gone()), hold())
+    server.on("GET", PATH, *[refused] * 5, reply(listing(20, thing("b", 2))))
+    watcher = harness.watch(refusable=True, fields="type=x")
+    assert harness.take().objects == ()
+    assert harness.take().objects == (("a", 0),)
+    # Refused again and again: nothing is taken back.
+    assert harness.take().objects == (("b", 0),)
+    assert watcher.state.errors == 5
+
+
 def test_kind_that_must_exist_is_never_taken_for_empty(
     server: ScriptedApi, harness: Harness
 ) -> None:

@@ -12,13 +12,13 @@ import pytest
 from fairlead.adapters.ipvs import ChangeResult, FakeIpvsTable
 from fairlead.adapters.kube_watch import Changed, Failed, Listed, Removed
 from fairlead.adapters.systemd import Notifier
-from fairlead.agent.announcer import Held, Wanted
 from fairlead.agent.kernel import KernelTable
 from fairlead.agent.loop import Loop
 from fairlead.agent.messages import AnnouncementDone, HeldChanged, LeadershipChanged
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
 from fairlead.agent.ports import Ports
+from fairlead.agent.wanted import Held, Wanted
 from fairlead.diff.changes import AddService, DelService, SetDest
 from fairlead.diff.ipvs import desired_from
 from fairlead.model.errors import FairleadError

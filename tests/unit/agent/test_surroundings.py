@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fairlead.adapters.lock import LockTimeoutError, edge_lock
 from fairlead.adapters.statusfile import read_status_file
 from fairlead.adapters.systemd import Notifier
-from fairlead.agent.announcer import AnnounceState, Held
+from fairlead.agent.announcer import AnnounceState
 from fairlead.agent.config import AgentConfigError, LogFormat, load_config
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.logs import JsonFormatter, TextFormatter
@@ -28,6 +28,7 @@ from fairlead.agent.metrics import Metrics
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.publisher import PublishCounts
 from fairlead.agent.report import Reporter, Sources, readings
+from fairlead.agent.wanted import Held
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the announcer is asked for and what it answers: values between two threads."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from fairlead.model.inventory import Edge
+from fairlead.model.names import IPAddress
+from fairlead.model.plan import EdgePlan, VrrpInstance
+from fairlead.render import BirdFile, MasqueradeTarget, render_bird
+
+Owned = Callable[[IPAddress], bool]
+
+
+@dataclass(frozen=True)
+class BirdWanted:
+    """What BIRD's file is made of: the BGP parts of this edge's plan, and secrets (never shown)."""
+
+    edge: Edge
+    plan: EdgePlan = field(repr=False)
+    passwords: Mapping[str, str] = field(repr=False)
+
+    def render(self) -> BirdFile:
+        """The file.
+
+        Raises:
+            InventoryError: The edge has no IPv4 router id.
+        """
+        return render_bird(self.edge, self.plan, self.passwords)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What should be announced; `generation` comes back when it is true (or was tried).
+
+    Attributes:
+        bgp: VIPs on the dummy link.
+        bird: None where BIRD's file is not ours to write.
+        vrrp_used: Whether keepalived's file is ours to write at all.
+        owned: Whether an address is a VIP of ours.
+        interfaces: Where VRRP puts addresses on this edge.
+        advertised: Stable addresses of the VRRP instances: holding one means being master.
+    """
+
+    generation: int = 0
+    vrrp: tuple[VrrpInstance, ...] = ()
+    vrrp_used: bool = False
+    bgp: frozenset[IPAddress] = frozenset()
+    bird: BirdWanted | None = None
+    masquerade: frozenset[MasqueradeTarget] = frozenset()
+    owned: Owned = field(default=lambda _address: False, compare=False)
+    interfaces: tuple[str, ...] = ()
+    advertised: tuple[IPAddress, ...] = ()
+
+    def same(self, other: "Wanted") -> bool:
+        """Whether both ask for the same, whatever their generations."""
+        mine = (self.vrrp, self.vrrp_used, self.bgp, self.bird, self.masquerade)
+        return mine == (other.vrrp, other.vrrp_used, other.bgp, other.bird, other.masquerade)
+
+
+@dataclass(frozen=True)
+class Held:
+    """VIPs that stand here: on LAN interfaces (with a stable one: master), on the dummy link.
+
+    Attributes:
+        missing: Interfaces that VRRP instances want and this machine does not have.
+    """
+
+    lan: frozenset[IPAddress] = frozenset()
+    bgp: frozenset[IPAddress] = frozenset()
+    missing: frozenset[str] = frozenset()
+
+
+def interfaces_of(instance: VrrpInstance) -> tuple[str, ...]:
+    """Interfaces on which an instance puts VIPs."""
+    return instance.devices or (instance.interface,)
