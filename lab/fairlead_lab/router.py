@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The upstream router's BIRD: it waits for the edges' sessions and puts their VIPs in its kernel.
 
-The edges open the sessions. Only host routes of the lab's VIP ranges are let in, whatever an edge
-announces; paths of equal cost from several edges become one ECMP route.
+The edges open the sessions. Only prefixes inside the lab's VIP ranges are let in, whatever an edge
+announces (host routes, and aggregates of the routed range); paths of equal cost from several edges
+become one ECMP route. A second session per edge, inside the edges' own AS and under a password,
+waits for edges that are told of it; its routes stay in a table of their own.
 """
 
 import time
@@ -11,6 +13,10 @@ from fairlead_lab import netns, process
 from fairlead_lab.config import LabConfig
 
 ASN = 64500
+EDGE_ASN = 64512
+INTERNAL_PORT = 1790
+INTERNAL_PASSWORD = "fairlead lab"
+INTERNAL_TABLE = "internal4"
 PROCESS = "router-bird"
 # Without short error times a session stays down for a minute after BFD drops it.
 _HEAD = """\
@@ -29,6 +35,7 @@ protocol kernel {{
   merge paths on limit 8;
   ipv6 {{ import none; export where source = RTS_BGP; }};
 }}
+ipv4 table internal4;
 template bgp edge {{
   passive on;
   bfd on;
@@ -46,6 +53,14 @@ protocol bgp {name} from edge {{
   {family} {{ import where net ~ [ {prefixes} ]; export none; }};
 }}
 """
+_INTERNAL = """\
+protocol bgp {name} from edge {{
+  local {local} port {port} as {asn};
+  neighbor {address} internal;
+  password "{password}";
+  ipv4 {{ table {table}; import where net ~ [ {prefixes} ]; export none; }};
+}}
+"""
 
 
 def bird_conf(cfg: LabConfig) -> str:
@@ -60,7 +75,19 @@ def bird_conf(cfg: LabConfig) -> str:
                 asn=ASN,
                 address=cfg.address(edge),
                 family="ipv4",
-                prefixes=f"{pool4}{{32,32}}, {cfg.routed_pool}{{32,32}}",
+                prefixes=f"{pool4}{{32,32}}, {cfg.routed_pool}{{26,32}}",
+            )
+        )
+        parts.append(
+            _INTERNAL.format(
+                name=f"{edge}_i",
+                local=cfg.router_address,
+                port=INTERNAL_PORT,
+                asn=EDGE_ASN,
+                address=cfg.address(edge),
+                password=INTERNAL_PASSWORD,
+                table=INTERNAL_TABLE,
+                prefixes=f"{pool4}{{32,32}}, {cfg.routed_pool}{{26,32}}",
             )
         )
         parts.append(

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from fairlead_lab import netns, traffic
+from fairlead_lab import netns, router, traffic
 from support.harness import REPOSITORY, Lab, wait_for
 
 
@@ -103,6 +103,22 @@ class ProvisionedLab(Lab):
         for route in json.loads(shown or "[]"):
             hops |= {hop["gateway"] for hop in route.get("nexthops", [route]) if "gateway" in hop}
         return hops
+
+    def router_routes(self, table: str = "master4") -> dict[str, dict[str, dict[str, str]]]:
+        """What the router learned: prefix -> next hop -> BGP attributes."""
+        found: dict[str, dict[str, dict[str, str]]] = {}
+        prefix, attributes = "", dict[str, str]()
+        for line in router.birdc(self.cfg, "show", "route", "table", table, "all").splitlines():
+            words = line.split()
+            if "/" in words[0]:
+                prefix = words[0]
+            if "unicast" in words[:2]:
+                attributes = {}
+            elif words[0] == "via":
+                found.setdefault(prefix, {})[words[1]] = attributes
+            elif words[0].startswith("BGP."):
+                attributes[words[0][4:].rstrip(":")] = line.partition(": ")[2]
+        return found
 
     @contextlib.contextmanager
     def traffic(
