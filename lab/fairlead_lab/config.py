@@ -17,7 +17,7 @@ SHM = Path("/dev/shm")
 """Memory and disks of the guests: they end with the lab, and nobody waits for a platter."""
 NODE_COUNT = 3
 _NAME = re.compile(r"[a-z][a-z0-9]{0,8}\Z")
-_NUMBERS = {"router": 1, "vrrp": 9, "cp": 10, "client": 200, "root": 254}
+_NUMBERS = {"router": 1, "inside": 2, "vrrp": 9, "cp": 10, "client": 200, "root": 254}
 _RELEASE = re.compile(r"[a-z]*\Z")
 
 

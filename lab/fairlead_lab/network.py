@@ -48,7 +48,7 @@ def up(cfg: LabConfig) -> None:
     """
     with step("network: LAN, router, clients"):
         ensure_lan(cfg)
-        attach_host(cfg, "router", gateway=False)
+        _attach_router(cfg)
         netns.sysctl(cfg.netns("router"), _ROUTER_SYSCTLS)
         _pod_routes(cfg)
         attach_host(cfg, "client")
@@ -117,6 +117,12 @@ def _attach(cfg: LabConfig, host: str, address: str, *, gateway: bool) -> None:
         {routes}
         """,
     )
+
+
+def _attach_router(cfg: LabConfig) -> None:
+    """The upstream router, with a second address: as a router inside the edges' AS."""
+    name = attach_host(cfg, "router", gateway=False)
+    netns.batch(name, f"address replace {cfg.address('inside')}/24 dev eth0")
 
 
 def _attach_rclient(cfg: LabConfig) -> None:

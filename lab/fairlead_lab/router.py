@@ -81,7 +81,7 @@ def bird_conf(cfg: LabConfig) -> str:
         parts.append(
             _INTERNAL.format(
                 name=f"{edge}_i",
-                local=cfg.router_address,
+                local=cfg.address("inside"),
                 port=INTERNAL_PORT,
                 asn=EDGE_ASN,
                 address=cfg.address(edge),

@@ -36,12 +36,12 @@ options:
   passwords:
     description:
       - TCP MD5 secrets of peers that the cluster defines, by name of the peer, as
-        RV(fairlead.edge.bgp_passwords#module:passwords) returns them.
+        RV(fairlead.edge.bgp_password_info#module:passwords) returns them.
     type: dict
     default: {}
 seealso:
   - module: fairlead.edge.addresses
-  - module: fairlead.edge.bgp_passwords
+  - module: fairlead.edge.bgp_password_info
   - module: fairlead.edge.plan
 """
 

@@ -91,6 +91,7 @@ UNITS = ("bird", "fairlead-agent", "keepalived")
 def act(module):
     from fairlead.adapters.bird_sessions import sessions
     from fairlead.adapters.links import Links
+    from fairlead.render.bird import SESSION_PREFIX
 
     services = unit_states()
     with Links() as links:
@@ -103,7 +104,7 @@ def act(module):
         addresses=[str(address) for address in lan],
         bgp_addresses=[str(address) for address in dummy],
         virtual_servers=table(),
-        bgp_sessions={session.name: session.state for session in sessions()},
+        bgp_sessions={one.name.removeprefix(SESSION_PREFIX): one.state for one in sessions()},
         services=services,
         agent=agent_status() if services["fairlead-agent"] == "active" else {},
     )

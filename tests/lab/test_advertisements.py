@@ -169,7 +169,7 @@ def test_a_peer_with_secret_and_bfd_from_the_cluster(bgp: Lab, applied) -> None:
     peer = {
         "myASN": router.EDGE_ASN,
         "peerASN": router.EDGE_ASN,
-        "peerAddress": bgp.cfg.router_address,
+        "peerAddress": bgp.cfg.address("inside"),
         "peerPort": router.INTERNAL_PORT,
         "passwordSecret": {"name": INSIDE},
         "bfdProfile": "fast",
@@ -188,7 +188,7 @@ def test_a_peer_with_secret_and_bfd_from_the_cluster(bgp: Lab, applied) -> None:
     applied(json.dumps(secret))
     _hears(bgp, f"{VIP}/32", {"edge2"}, router.INTERNAL_TABLE, local_pref="300")
     _hears(bgp, f"{VIP}/32", set())
-    name = f"{bgp.cfg.router_address}:{router.INTERNAL_PORT}"
+    name = f"{bgp.cfg.address('inside')}:{router.INTERNAL_PORT}"
 
     def up() -> bool:
         metrics = bgp.metrics("edge2")
@@ -203,7 +203,7 @@ def test_a_peer_with_secret_and_bfd_from_the_cluster(bgp: Lab, applied) -> None:
 
     wait_for("metrics tell of session, BFD and prefixes", up)
     shown = bgp.ssh("edge2", "fairlead status")
-    assert f"BGP {INSIDE} {bgp.cfg.router_address}: Established, 2 prefixes, BFD Up" in shown
+    assert f"BGP {INSIDE} {bgp.cfg.address('inside')}: Established, 2 prefixes, BFD Up" in shown
     # The secret is nowhere but in BIRD's file.
     told = bgp.ssh("edge2", "journalctl -u fairlead-agent; cat /run/fairlead/status.json")
     assert router.INTERNAL_PASSWORD not in told

@@ -29,7 +29,7 @@ ip link set eth0 up
 ip link set lan up
 """
 _INSTALL = f"""
-mkdir -p /opt/fairlead/releases /etc/fairlead/keepalived /run/fairlead /run/bird
+mkdir -p /opt/fairlead/releases /etc/fairlead/keepalived /etc/fairlead/bird /run/fairlead /run/bird
 ln -s {Path(sys.prefix)} /opt/fairlead/releases/0.1.0-test
 ln -s releases/0.1.0-test /opt/fairlead/current
 """

@@ -5,11 +5,11 @@ import pytest
 
 from support.modules import SYSTEM_PYTHON, fail_module, run_module
 
-NOTHING = {"virtual_servers": [], "addresses": [], "vrrp": [], "bgp": []}
+NOTHING = {"virtual_servers": [], "addresses": [], "vrrp": [], "bgp": [], "bgp_peers": []}
 INVENTORY = {"edges": [{"name": "edge1", "address": "192.0.2.11"}]}
 CHANGING = {
     "addresses": {"plan": NOTHING, "pools": []},
-    "bgp": {"inventory": INVENTORY, "edge": "edge1", "pools": []},
+    "bgp": {"inventory": INVENTORY, "edge": "edge1", "plan": NOTHING},
     "firewall": {"plan": NOTHING},
     "ipvs": {"plan": NOTHING, "pools": []},
     "vrrp": {"plan": NOTHING},

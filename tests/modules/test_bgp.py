@@ -3,12 +3,17 @@
 
 import pytest
 
+from fairlead.model.snapshot import Snapshot
+from fairlead.planner.encode import plan_to_dict
+from fairlead.planner.plan import make_plan
 from fairlead.render.bird import SESSION_PREFIX
+from fairlead.snapshot.inventory import inventory_from_dict
 from support.harness import wait_for
 from support.modules import SYSTEM_PYTHON, fail_module, run_module
 
-CONF = "/etc/bird/bird.conf"
-POOLS = ["192.0.2.160-192.0.2.191", "2001:db8::a0-2001:db8::bf"]
+CONF = "/etc/fairlead/bird/fairlead.conf"
+MAIN = 'protocol device {}\ninclude "/etc/fairlead/bird/*.conf";\n'
+POOLS = [{"name": "lan", "addresses": ["192.0.2.160-192.0.2.191", "2001:db8::a0-2001:db8::bf"]}]
 TOR1 = {"name": "tor1", "address": "192.0.2.1", "asn": 64500}
 TOR2 = {"name": "tor2", "address": "192.0.2.2", "asn": 64501, "bfd": True}
 
@@ -16,9 +21,17 @@ TOR2 = {"name": "tor2", "address": "192.0.2.2", "asn": 64501, "bfd": True}
 def params(*peers, **changes):
     inventory = {
         "edges": [{"name": "edge1", "address": "192.0.2.11"}],
+        "announce": ["bgp"],
+        "pools": POOLS,
         "bgp": {"local_asn": 64512, "peers": list(peers)},
     }
-    return {"inventory": inventory, "edge": "edge1", "pools": POOLS, **changes}
+    plan = plan_to_dict(make_plan(Snapshot(), inventory_from_dict(inventory)))
+    return {"inventory": inventory, "edge": "edge1", "plan": plan["edges"]["edge1"], **changes}
+
+
+def without(wanted, part):
+    """Parameters whose plan has an empty object where there should be a full one."""
+    return {**wanted, "plan": {**wanted["plan"], part: [{}]}}
 
 
 def bgp(edge, wanted, **options):
@@ -26,11 +39,10 @@ def bgp(edge, wanted, **options):
 
 
 def test_check_then_do_then_nothing(edge):
-    distribution = edge.path(CONF).read_text()
     foreseen = bgp(edge, params(TOR1), check=True)
     assert foreseen["changed"]
-    assert edge.path(CONF).read_text() == distribution, "check mode wrote"
-    assert foreseen["diff"]["before"] == distribution
+    assert not edge.path(CONF).exists(), "check mode wrote"
+    assert foreseen["diff"]["before"] == ""
     done = bgp(edge, params(TOR1))
     assert done["diff"] == foreseen["diff"]
     assert done["path"] == CONF
@@ -40,6 +52,7 @@ def test_check_then_do_then_nothing(edge):
 
 def test_running_bird_takes_a_new_peer_and_keeps_the_old_session(edge):
     bgp(edge, params(TOR1))
+    edge.path("/etc/bird/bird.conf").write_text(MAIN)
     edge.run("bird")
     info = edge_info(edge)
     assert set(info["bgp_sessions"]) == {"tor1"}
@@ -66,15 +79,30 @@ def test_secrets_are_in_the_file_and_not_in_the_diff(edge):
     assert "sesame-opens" in edge.path(CONF).read_text()
     assert edge.path(CONF).stat().st_mode & 0o007 == 0
     assert "sesame-opens" not in str(done)
-    assert done["diff"] == {"prepared": "The file holds TCP MD5 secrets and is not shown.\n"}
+    assert "password (hidden);" in done["diff"]["after"]
+
+
+def test_a_secret_of_the_cluster_is_handed_in_and_a_missing_one_is_told(edge):
+    wanted = params(TOR1)
+    wanted["plan"]["bgp_peers"][0]["password_secret"] = {
+        "namespace": "metallb-system", "name": "tor", "key": "password",
+    }  # fmt: skip
+    done = bgp(edge, wanted)
+    assert "no Secret metallb-system/tor" in done["errors"][0]
+    assert done["errors"][0] in str(done["warnings"])
+    assert SESSION_PREFIX not in edge.path(CONF).read_text()
+    done = bgp(edge, {**wanted, "passwords": {"tor1": "sesame-opens"}})
+    assert done["errors"] == []
+    assert 'password "sesame-opens";' in edge.path(CONF).read_text()
+    assert "sesame-opens" not in str(done)
 
 
 def test_what_bird_refuses_never_becomes_the_live_file(edge):
     bgp(edge, params(TOR1))
     before = edge.files()
-    # BIRD wants an interface beside a link-local address; nothing before it knows that.
-    wanted = params({**TOR1, "address": "fe80::1"})
-    wanted["inventory"]["edges"][0]["address6"] = "2001:db8::11"
+    # BIRD takes no port 0; nothing before it looks at a plan's numbers.
+    wanted = params(TOR1)
+    wanted["plan"]["bgp_peers"][0]["port"] = 0
     said = fail_module("bgp", wanted, place=edge)
     assert said.startswith(f"{CONF}: not replaced, bird refused the new text")
     assert edge.files() == before
@@ -84,10 +112,7 @@ def test_what_bird_refuses_never_becomes_the_live_file(edge):
     ("wanted", "said"),
     [
         (params(TOR1, edge="edge9"), "inventory: edges: there is no edge named 'edge9'"),
-        (params({**TOR1, "asn": 0}), "inventory: bgp.peers[0].asn"),
-        (params({**TOR1, "adress": "192.0.2.1"}), "unknown field `adress`"),
-        (params(TOR1, TOR1), "inventory: bgp.peers[1].name: 'tor1' is there twice"),
-        (params(TOR1, pools=["192.0.2.191-192.0.2.160"]), "pools[0]"),
+        (without(params(TOR1), "bgp_policies"), "missing required field `prefixes`"),
     ],
 )
 def test_bad_input_names_the_field(wanted, said, edge):

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: bgp_passwords
+module: bgp_password_info
 short_description: Read the TCP MD5 secrets of BGP sessions from the cluster
 description:
   - A plan never carries a password; it says where one is. This module reads those that stand in
@@ -37,7 +37,7 @@ author:
 
 EXAMPLES = r"""
 - name: Read the secrets of BGP sessions
-  fairlead.edge.bgp_passwords:
+  fairlead.edge.bgp_password_info:
     kubeconfig: ~/.kube/config
     plan: "{{ planned.plan }}"
   delegate_to: localhost
