@@ -21,7 +21,7 @@ from fairlead.model.inventory import Edge
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import EdgePlan, ObjectError
 from fairlead.render.bird_limits import peer_limits, place
-from fairlead.render.bird_policy import ExportView, aggregates, export_views
+from fairlead.render.bird_policy import Announced, ExportView, aggregates, export_views
 from fairlead.render.environment import render, secret, word
 
 VIP_LINK = "fairlead0"
@@ -102,9 +102,10 @@ def render_bird(edge: Edge, plan: EdgePlan, passwords: Mapping[str, str] | None 
     """
     views: list[_PeerView] = []
     errors: list[ObjectError] = []
+    announced = Announced(plan)
     for peer in sorted(plan.bgp_peers, key=lambda peer: peer.name):
         try:
-            views.append(_peer(edge, peer, plan, passwords or {}))
+            views.append(_peer(edge, peer, announced, passwords or {}))
             errors += peer_limits(peer)
         except ObjectFieldError as error:
             errors.append(place(peer, error.field, f"{error.message}; the session is left out"))
@@ -129,7 +130,9 @@ def _router_id(edge: Edge) -> str:
     return str(chosen)
 
 
-def _peer(edge: Edge, peer: BgpPeer, plan: EdgePlan, passwords: Mapping[str, str]) -> _PeerView:
+def _peer(
+    edge: Edge, peer: BgpPeer, announced: Announced, passwords: Mapping[str, str]
+) -> _PeerView:
     asn = peer.local_asn or peer.my_asn
     if asn is None:
         raise ObjectFieldError("my_asn", "a session needs an ASN of ours")
@@ -149,7 +152,7 @@ def _peer(edge: Edge, peer: BgpPeer, plan: EdgePlan, passwords: Mapping[str, str
         graceful_restart=peer.graceful_restart,
         bfd=None if peer.bfd is None else _bfd(peer.bfd),
         password=_password(peer, passwords),
-        channels=tuple(_channel(edge, peer, plan, family) for family in _carried(peer)),
+        channels=tuple(_channel(edge, peer, announced, family) for family in _carried(peer)),
     )
 
 
@@ -200,7 +203,7 @@ def _carried(peer: BgpPeer) -> tuple[str, ...]:
     return (f"ipv{peer.address.version}",)
 
 
-def _channel(edge: Edge, peer: BgpPeer, plan: EdgePlan, family: str) -> _ChannelView:
+def _channel(edge: Edge, peer: BgpPeer, announced: Announced, family: str) -> _ChannelView:
     version = int(family[-1])
     next_hop = ""
     if peer.address is not None and peer.address.version != version:
@@ -211,7 +214,7 @@ def _channel(edge: Edge, peer: BgpPeer, plan: EdgePlan, family: str) -> _Channel
             )
         next_hop = str(own)
     return _ChannelView(
-        name=family, next_hop=next_hop, export=export_views(plan, peer.name, family)
+        name=family, next_hop=next_hop, export=export_views(announced, peer.name, family)
     )
 
 

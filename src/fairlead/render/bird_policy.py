@@ -7,13 +7,14 @@ an exception by prefix; aggregates are listed one by one. Nothing else is ever e
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import NamedTuple
 
-from fairlead.model.names import Announce, IPAddress, IPNetwork
-from fairlead.model.plan import BgpAnnouncement, EdgePlan
+from fairlead.model.names import Announce, IPAddress
+from fairlead.model.plan import BgpAnnouncement, BgpPolicy, EdgePlan
 
 
 class Attributes(NamedTuple):
@@ -21,6 +22,23 @@ class Attributes(NamedTuple):
 
     communities: frozenset[str] = frozenset()
     local_pref: int | None = None
+
+
+class _Prefix(NamedTuple):
+    """A prefix by number: `ipaddress` hashes and compares in Python, too slow for every VIP."""
+
+    version: int
+    number: int
+    length: int
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it is one address."""
+        return self.length == (32 if self.version == 4 else 128)
+
+    def __str__(self) -> str:
+        address = IPv4Address(self.number) if self.version == 4 else IPv6Address(self.number)
+        return f"{address}/{self.length}"
 
 
 @dataclass(frozen=True)
@@ -41,34 +59,61 @@ class ExportView:
     policies: tuple[RuleView, ...] = ()
 
 
+class Announced:
+    """A plan's announcements by router, and the VIPs that stand; made once for all sessions."""
+
+    def __init__(self, plan: EdgePlan) -> None:
+        self.plan = plan
+        self._told: dict[str, dict[_Prefix, Attributes]] = defaultdict(dict)
+        for one in plan.bgp:
+            prefix, attributes = _prefix(one.prefix), attributes_of(one)
+            for peer in one.peers:
+                self._told[peer][prefix] = attributes
+        self._standing = [
+            _Prefix(vip.address.version, int(vip.address), vip.address.max_prefixlen)
+            for vip in plan.addresses
+            if vip.ready and Announce.BGP in vip.announce
+        ]
+
+    def told(self, peer: str) -> Mapping[_Prefix, Attributes]:
+        """What a router hears now."""
+        return self._told.get(peer, {})
+
+    def exceptions(self, peer: str, version: int) -> dict[_Prefix, Attributes | None]:
+        """VIPs that the policies alone would announce otherwise; None refuses one."""
+        told, policy = self.told(peer), HostPolicy(self.plan, peer, version)
+        return {
+            host: told.get(host)
+            for host in self._standing
+            if host.version == version and told.get(host) != policy.attributes(host.number)
+        }
+
+
 class HostPolicy:
     """What one peer hears of any VIP of one family, by the policies alone."""
 
     def __init__(self, plan: EdgePlan, peer: str, version: int) -> None:
         """Take the policies for host routes of a family; aggregates are listed elsewhere."""
-        self.ranges: dict[Attributes, set[IPNetwork]] = defaultdict(set)
-        self._found: dict[int, dict[int, list[Attributes]]] = defaultdict(dict)
+        self.ranges: dict[Attributes, set[_Prefix]] = defaultdict(set)
         self._bits = 32 if version == 4 else 128
         for policy in plan.bgp_policies:
-            if policy.length != self._bits or peer not in policy.peers:
-                continue
-            attributes = Attributes(frozenset(policy.communities), policy.local_pref)
-            networks = (ip_network(text) for text in policy.prefixes)
-            self.ranges[attributes] |= {one for one in networks if one.version == version}
+            if policy.length == self._bits and peer in policy.peers:
+                found = {_prefix(text) for text in policy.prefixes}
+                own = {one for one in found if one.version == version}
+                self.ranges[attributes_of(policy)] |= own
+        by_length: dict[int, dict[int, list[Attributes]]] = defaultdict(dict)
         for attributes, ranges in sorted(self.ranges.items(), key=_attribute_order):
-            for network in ranges:
-                row = self._found[network.prefixlen]
-                row.setdefault(int(network.network_address), []).append(attributes)
+            for one in ranges:
+                by_length[one.length].setdefault(one.number, []).append(attributes)
+        self._found = [(self._bits - length, rows) for length, rows in by_length.items()]
 
-    def attributes(self, address: IPAddress) -> Attributes | None:
+    def attributes(self, number: int) -> Attributes | None:
         """What the policies give an address, None where they announce it not at all."""
         hits: list[Attributes] = []
-        number = int(address)
-        for length, networks in self._found.items():
-            shift = self._bits - length
-            hits += networks.get(number >> shift << shift, ())
-        if not hits:
-            return None
+        for shift, rows in self._found:
+            hits += rows.get(number >> shift << shift, ())
+        if len(hits) < 2:
+            return hits[0] if hits else None
         preferences = [hit.local_pref for hit in hits if hit.local_pref is not None]
         return Attributes(
             frozenset().union(*(hit.communities for hit in hits)),
@@ -76,18 +121,18 @@ class HostPolicy:
         )
 
 
-def export_views(plan: EdgePlan, peer: str, family: str) -> ExportView:
+def export_views(announced: Announced, peer: str, family: str) -> ExportView:
     """Return what one peer hears of one family (`ipv4`, `ipv6`)."""
     version = int(family[-1])
-    policy = HostPolicy(plan, peer, version)
-    told = {
-        ip_network(one.prefix): Attributes(frozenset(one.communities), one.local_pref)
-        for one in plan.bgp
-        if peer in one.peers and (":" in one.prefix) == (version == 6)
+    wide = {
+        prefix: attributes
+        for prefix, attributes in announced.told(peer).items()
+        if prefix.version == version and not prefix.is_host
     }
+    policy = HostPolicy(announced.plan, peer, version)
     return ExportView(
-        aggregates=_rules({net: one for net, one in told.items() if not _is_host(net)}),
-        exceptions=_rules(_exceptions(plan, policy, told, version)),
+        aggregates=_rules(wide),
+        exceptions=_rules(announced.exceptions(peer, version)),
         policies=tuple(
             RuleView(_patterns(ranges, host=True), statements(attributes))
             for attributes, ranges in sorted(policy.ranges.items(), key=_attribute_order)
@@ -98,24 +143,38 @@ def export_views(plan: EdgePlan, peer: str, family: str) -> ExportView:
 
 def aggregates(plan: EdgePlan, family: str) -> tuple[str, ...]:
     """Return the prefixes of one family that the edge originates by itself."""
-    networks = {ip_network(one.prefix) for one in plan.bgp if _is_aggregate(one)}
+    prefixes = {_prefix(one.prefix) for one in plan.bgp}
     version = int(family[-1])
-    return _patterns({one for one in networks if one.version == version}, host=False)
+    wide = {one for one in prefixes if one.version == version and not one.is_host}
+    return _patterns(wide, host=False)
 
 
 def exceptional(plan: EdgePlan) -> frozenset[IPAddress]:
     """VIPs whose attributes stand in the file one by one, for some peer."""
-    found: set[IPAddress] = set()
-    for peer in plan.bgp_peers:
-        for version in (4, 6):
-            policy = HostPolicy(plan, peer.name, version)
-            told = {
-                ip_network(one.prefix): Attributes(frozenset(one.communities), one.local_pref)
-                for one in plan.bgp
-                if peer.name in one.peers
-            }
-            found |= {net.network_address for net in _exceptions(plan, policy, told, version)}
-    return frozenset(found)
+    announced = Announced(plan)
+    return frozenset(
+        IPv4Address(host.number) if version == 4 else IPv6Address(host.number)
+        for peer in plan.bgp_peers
+        for version in (4, 6)
+        for host in announced.exceptions(peer.name, version)
+    )
+
+
+def attributes_of(one: BgpAnnouncement | BgpPolicy) -> Attributes:
+    """What an announcement or a policy gives; equal ones are the same object."""
+    return _attributes(one.communities, one.local_pref)
+
+
+@lru_cache(maxsize=4096)
+def _attributes(communities: tuple[str, ...], local_pref: int | None) -> Attributes:
+    return Attributes(frozenset(communities), local_pref)
+
+
+@lru_cache(maxsize=131_072)
+def _prefix(text: str) -> _Prefix:
+    """A prefix by number; cached, because all are looked at again when one changes."""
+    network = ip_network(text)
+    return _Prefix(network.version, int(network.network_address), network.prefixlen)
 
 
 def statements(attributes: Attributes) -> tuple[str, ...]:
@@ -130,32 +189,14 @@ def statements(attributes: Attributes) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _exceptions(
-    plan: EdgePlan,
-    policy: HostPolicy,
-    told: dict[IPNetwork, Attributes],
-    version: int,
-) -> dict[IPNetwork, Attributes | None]:
-    """VIPs that stand on the link and that the policies alone would announce otherwise."""
-    found: dict[IPNetwork, Attributes | None] = {}
-    for vip in plan.addresses:
-        if not vip.ready or Announce.BGP not in vip.announce or vip.address.version != version:
-            continue
-        host = ip_network(vip.address)
-        wanted = told.get(host)
-        if wanted != policy.attributes(vip.address):
-            found[host] = wanted
-    return found
-
-
-def _rules(by_prefix: dict[IPNetwork, Attributes | None]) -> tuple[RuleView, ...]:
-    groups: dict[Attributes | None, set[IPNetwork]] = defaultdict(set)
-    for network, attributes in by_prefix.items():
-        groups[attributes].add(network)
+def _rules(by_prefix: Mapping[_Prefix, Attributes | None]) -> tuple[RuleView, ...]:
+    groups: dict[Attributes | None, set[_Prefix]] = defaultdict(set)
+    for prefix, attributes in by_prefix.items():
+        groups[attributes].add(prefix)
     refused = groups.pop(None, set())
     rules = [
-        RuleView(_patterns(networks, host=False), statements(attributes))
-        for attributes, networks in sorted(groups.items(), key=_attribute_order)
+        RuleView(_patterns(prefixes, host=False), statements(attributes))
+        for attributes, prefixes in sorted(groups.items(), key=_attribute_order)
         if attributes is not None
     ]
     if refused:
@@ -163,20 +204,13 @@ def _rules(by_prefix: dict[IPNetwork, Attributes | None]) -> tuple[RuleView, ...
     return tuple(rules)
 
 
-def _patterns(networks: Iterable[IPNetwork], *, host: bool) -> tuple[str, ...]:
+def _patterns(prefixes: Iterable[_Prefix], *, host: bool) -> tuple[str, ...]:
     """Prefixes as BIRD writes them; `host` means the host routes inside, `192.0.2.0/28{32,32}`."""
-    ordered = sorted(networks, key=lambda item: (int(item.network_address), item.prefixlen))
+    bits = {4: 32, 6: 128}
     return tuple(
-        f"{net}{{{net.max_prefixlen},{net.max_prefixlen}}}" if host else str(net) for net in ordered
+        f"{one}{{{bits[one.version]},{bits[one.version]}}}" if host else str(one)
+        for one in sorted(prefixes)
     )
-
-
-def _is_host(network: IPNetwork) -> bool:
-    return network.prefixlen == network.max_prefixlen
-
-
-def _is_aggregate(one: BgpAnnouncement) -> bool:
-    return not one.prefix.endswith("/128" if ":" in one.prefix else "/32")
 
 
 def _numbers(community: str) -> tuple[int, ...]:
@@ -189,7 +223,7 @@ def _community_order(text: str) -> tuple[int, tuple[int, ...]]:
 
 
 def _attribute_order(
-    item: tuple[Attributes | None, set[IPNetwork]],
+    item: tuple[Attributes | None, set[_Prefix]],
 ) -> tuple[list[tuple[int, tuple[int, ...]]], int]:
     attributes = item[0] or Attributes()
     return sorted(map(_community_order, attributes.communities)), attributes.local_pref or -1
