@@ -9,7 +9,7 @@ from fairlead.planner.plan import make_plan
 from fairlead.render.bird import SESSION_PREFIX
 from fairlead.snapshot.inventory import inventory_from_dict
 from support.harness import wait_for
-from support.modules import SYSTEM_PYTHON, fail_module, run_module
+from support.modules import fail_module, run_module
 
 CONF = "/etc/fairlead/bird/fairlead.conf"
 MAIN = 'protocol device {}\ninclude "/etc/fairlead/bird/*.conf";\n'
@@ -35,7 +35,7 @@ def without(wanted, part):
 
 
 def bgp(edge, wanted, **options):
-    return run_module("bgp", wanted, place=edge, python=SYSTEM_PYTHON, **options)
+    return run_module("bgp", wanted, place=edge, **options)
 
 
 def test_check_then_do_then_nothing(edge):

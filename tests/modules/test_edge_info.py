@@ -3,13 +3,11 @@
 
 import json
 
-from support.modules import SYSTEM_PYTHON, run_module
+from support.modules import run_module
 
 
 def info(edge, **params):
-    return run_module(
-        "edge_info", {"interface": "eth0", **params}, place=edge, python=SYSTEM_PYTHON
-    )
+    return run_module("edge_info", {"interface": "eth0", **params}, place=edge)
 
 
 def test_an_edge_without_work(edge):

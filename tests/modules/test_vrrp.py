@@ -31,8 +31,13 @@ def plan(*addresses, **changes):
 
 
 def vrrp(edge, wanted, **options):
-    # As on an edge: the distribution's Python starts, the shipped one does the work.
-    return run_module("vrrp", {"plan": wanted}, place=edge, python=SYSTEM_PYTHON, **options)
+    return run_module("vrrp", {"plan": wanted}, place=edge, **options)
+
+
+def test_the_distributions_python_hands_over_to_the_shipped_one(edge):
+    assert vrrp(edge, plan(*VIPS), python=SYSTEM_PYTHON)["path"] == CONF
+    said = fail_module("vrrp", {"plan": {}}, place=edge, python=SYSTEM_PYTHON)
+    assert "Object missing required field" in said
 
 
 def test_check_then_do_then_nothing(edge):
@@ -87,7 +92,7 @@ def test_what_keepalived_refuses_never_becomes_the_live_file(edge, check):
     vrrp(edge, plan(*VIPS))
     before = edge.files()
     wanted = plan(*VIPS, interface="nosuch0")
-    said = fail_module("vrrp", {"plan": wanted}, place=edge, python=SYSTEM_PYTHON, check=check)
+    said = fail_module("vrrp", {"plan": wanted}, place=edge, check=check)
     assert said.startswith(f"{CONF}: not replaced, keepalived refused the new text")
     assert "nosuch0" in said
     assert edge.files() == before
