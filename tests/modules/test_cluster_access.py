@@ -43,6 +43,29 @@ def test_check_then_do_then_nothing(api, tmp_path):
     assert len(api.writes()) == written
 
 
+def test_secrets_may_be_read_beside_peers_and_nowhere_else(api, tmp_path):
+    name = "fairlead-edge-peer-secrets"
+    asked = {"peer_namespace": "metallb-system"}
+    access(api, tmp_path, **asked)
+    assert name not in str(api.objects), "there is no such namespace yet"
+    api.objects["/api/v1/namespaces/metallb-system"] = {"metadata": {"name": "metallb-system"}}
+    changes = access(api, tmp_path, **asked)["changes"]
+    assert changes == [f"Role {name}", f"RoleBinding {name}"]
+    rules = [
+        (path.split("/namespaces/")[1].split("/")[0], rule)
+        for path, item in api.objects.items()
+        for rule in item.get("rules", ())
+        if "secrets" in rule["resources"]
+    ]
+    verbs = ["get", "list", "watch"]
+    assert rules == [
+        ("metallb-system", {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs})
+    ]
+    assert not access(api, tmp_path, **asked)["changed"]
+    access(api, tmp_path, state="absent", **asked)
+    assert name not in str(api.objects)
+
+
 def test_kubeconfig_is_the_edges_own(api, tmp_path):
     server = "https://192.0.2.10:6443"
     document = yaml.safe_load(access(api, tmp_path, server=server)["kubeconfig"])

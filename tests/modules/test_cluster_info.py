@@ -51,6 +51,18 @@ def test_pools_are_read_where_their_definition_is_installed(api, tmp_path):
     assert counts["IPAddressPool"] == 1
 
 
+def test_a_peers_password_stays_in_the_cluster(api, tmp_path):
+    peer = _named("tor", spec={"myASN": 1, "password": "sesame"})
+    copy = {"kubectl.kubernetes.io/last-applied-configuration": '{"password": "sesame"}', "a": "b"}
+    peer["metadata"]["annotations"] = copy
+    api.lists["/apis/metallb.io/v1beta2/bgppeers"] = [peer]
+    result = run_module("cluster_info", {"kubeconfig": api.kubeconfig(tmp_path)})
+    (found,) = (item for item in result["objects"] if item["kind"] == "BGPPeer")
+    assert "sesame" not in str(result)
+    assert found["spec"] == {"myASN": 1, "password": "(hidden)"}
+    assert found["metadata"]["annotations"] == {"a": "b"}
+
+
 def test_dest_holds_what_plan_reads(api, tmp_path):
     dest = tmp_path / "cluster.json"
     params = {"kubeconfig": api.kubeconfig(tmp_path), "dest": str(dest)}

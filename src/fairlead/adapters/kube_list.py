@@ -8,6 +8,8 @@ import msgspec
 from fairlead.adapters.kube_client import ApiError, KubeApi
 
 _PAGE = 500
+_COPY = "kubectl.kubernetes.io/last-applied-configuration"
+_HIDDEN = "(hidden)"
 _METALLB = (
     ("IPAddressPool", "v1beta1", "ipaddresspools"),
     ("L2Advertisement", "v1beta1", "l2advertisements"),
@@ -54,7 +56,7 @@ def list_objects(api: KubeApi) -> list[dict[str, Any]]:
             if kind in _OPTIONAL and error.status == 404:
                 continue
             raise
-        found += ({"apiVersion": version, "kind": kind, **_trim(item)} for item in items)
+        found += ({"apiVersion": version, "kind": kind, **_trim(kind, item)} for item in items)
     return found
 
 
@@ -70,7 +72,16 @@ def _list(api: KubeApi, path: str) -> list[dict[str, Any]]:
             return items
 
 
-def _trim(item: dict[str, Any]) -> dict[str, Any]:
-    """Without managed fields: half of an object's size, and nobody plans by them."""
+def _trim(kind: str, item: dict[str, Any]) -> dict[str, Any]:
+    """Without managed fields and kubectl's copy: most of its size, and nobody plans by them.
+
+    A peer's password stays where it is, too: a plan says only that there is one, and what a
+    playbook reads is shown with -v.
+    """
     meta = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
-    return {**item, "metadata": meta}
+    if _COPY in (notes := meta.get("annotations") or {}):
+        meta["annotations"] = {key: text for key, text in notes.items() if key != _COPY}
+    found = {**item, "metadata": meta}
+    if kind == "BGPPeer" and (found.get("spec") or {}).get("password"):
+        found["spec"] = {**found["spec"], "password": _HIDDEN}
+    return found
