@@ -30,6 +30,7 @@ from bench.readiness_cluster import (
     PORT,
     VIPS,
     Cluster,
+    Etcd,
     Size,
     node_address,
 )
@@ -292,7 +293,7 @@ def main() -> None:
     cfg = bench_lab()
     verbs = Path(__file__).with_name("readiness_guest.py")
     with locked(cfg), solo_edge(cfg, verbs=verbs) as lab, entered(cfg.netns("cp")):
-        bench = Bench(lab, Cluster(KubeApi(cfg.admin_kubeconfig)), options.flips)
+        bench = Bench(lab, Cluster(KubeApi(cfg.admin_kubeconfig), Etcd()), options.flips)
         results = [bench.size(size) for size in sizes]
     down(cfg)
     show(results)

@@ -1,11 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the readiness benchmark makes of the moments that it saw."""
 
+import base64
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from bench.readiness_bench import bench_lab, figures, growth, legs, ratio, summary
-from bench.readiness_cluster import Cluster, Size, slice_of
+from bench.readiness_cluster import (
+    MOST_BYTES,
+    MOST_KEYS,
+    Cluster,
+    Keyed,
+    Size,
+    batches,
+    endpoint_slice,
+    node,
+    service,
+)
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def _series(*latencies: float, flips: int, cpu: float = 0.3) -> dict[str, Any]:
@@ -94,45 +108,62 @@ def test_goals_are_at_the_sizes_that_the_design_names() -> None:
 
 def test_the_first_node_has_two_endpoints_and_each_other_one() -> None:
     size = Size.parse("3x10")
-    nodes = [one["nodeName"] for one in slice_of(2, size.endpoints)["endpoints"]]
+    _, value = endpoint_slice(2, size.endpoints)
+    nodes = [one["nodeName"] for one in value["endpoints"]]
     assert nodes == ["n000", "n000", *(f"n{number:03}" for number in range(1, size.nodes))]
 
 
-def test_pods_of_all_slices_have_addresses_of_their_own() -> None:
-    found = [
-        one["addresses"][0] for number in range(300) for one in slice_of(number, 100)["endpoints"]
-    ]
-    assert len(set(found)) == len(found)
+def test_everything_has_an_address_a_key_and_a_uid_of_its_own() -> None:
+    slices = [endpoint_slice(number, 100) for number in range(300)]
+    pods = [one["addresses"][0] for _, value in slices for one in value["endpoints"]]
+    assert len(set(pods)) == len(pods)
+    objects = [*slices, *(one for number in range(300) for one in service(number)), node(1)]
+    assert len({key for key, _ in objects}) == len(objects)
+    assert len({value["metadata"]["uid"] for _, value in objects}) == len(objects)
 
 
-class RecordingApi:
-    """Notes requests."""
+class Recorder:
+    """Notes keys."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[str, str]] = []
+        self.keys: list[str] = []
 
-    def request(self, method: str, path: str, **_rest: object) -> bytes:
-        self.seen.append((method, path.rpartition("/")[2]))
-        return b""
+    def put(self, objects: Iterable[Keyed]) -> None:
+        self.keys += [key.rpartition("/registry/")[2] for key, _ in objects]
+
+
+def _cluster(recorder: Recorder) -> Cluster:
+    return Cluster(None, recorder)  # type: ignore[arg-type]  # fills ask no API server
 
 
 def test_a_larger_size_adds_services_and_rewrites_slices() -> None:
-    api = RecordingApi()
-    cluster = Cluster(api)  # type: ignore[arg-type]
+    recorder = Recorder()
+    cluster = _cluster(recorder)
     cluster.fill(Size(2, 10))
-    api.seen.clear()
+    recorder.keys.clear()
     cluster.fill(Size(3, 11))
-    assert sorted(api.seen) == sorted(
-        [
-            *(("POST", "nodes"), ("PATCH", "status")),  # one more node
-            *(("PUT", "s0"), ("PUT", "s1")),
-            *(("POST", "services"), ("PATCH", "status"), ("POST", "endpointslices")),
-        ]
-    )
+    assert recorder.keys == [
+        "minions/n009",
+        "services/specs/default/s2",
+        "ipaddresses/10.96.64.2",
+        *(f"endpointslices/default/s{number}" for number in range(3)),
+    ]
+
+
+@given(st.lists(st.integers(0, MOST_BYTES * 2 // 3), max_size=6), st.integers(0, 250))
+def test_a_transaction_is_as_large_as_etcd_takes_it(large: list[int], small: int) -> None:
+    objects = [(str(at), {"x": "y" * size}) for at, size in enumerate([*large, *([1] * small)])]
+    found = list(batches(objects))
+    assert all(0 < len(puts) <= MOST_KEYS for puts in found)
+    for puts in found:
+        sizes = [len(base64.b64decode(put["requestPut"]["value"])) for put in puts]
+        assert sum(sizes) <= MOST_BYTES
+    keys = [base64.b64decode(put["requestPut"]["key"]).decode() for puts in found for put in puts]
+    assert keys == [key for key, _ in objects]
 
 
 def test_a_cluster_does_not_shrink() -> None:
-    cluster = Cluster(RecordingApi())  # type: ignore[arg-type]
+    cluster = _cluster(Recorder())
     cluster.fill(Size(2, 10))
     with pytest.raises(ValueError, match="grow only"):
         cluster.fill(Size(1, 10))
