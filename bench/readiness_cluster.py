@@ -8,17 +8,18 @@ watch. What is measured, the readiness of an endpoint, is changed by PATCH at th
 
 import base64
 import http.client
-import json
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Protocol
 
+import msgspec
+
 from fairlead.adapters.kube_client import KubeApi
 
 NAMESPACE = "default"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
-CREATED = "2026-01-01T00:00:00Z"
 FIRST_VIP = ip_address("10.200.0.1")
 FIRST_NODE = ip_address("10.201.0.1")
 FIRST_POD = ip_address("11.0.0.0")
@@ -53,7 +54,7 @@ class Etcd:
         connection = http.client.HTTPConnection(*ETCD, timeout=30)
         try:
             for puts in batches(objects):
-                connection.request("POST", "/v3/kv/txn", json.dumps({"success": puts}))
+                connection.request("POST", "/v3/kv/txn", msgspec.json.encode({"success": puts}))
                 response = connection.getresponse()
                 answer = response.read()
                 if response.status != 200:
@@ -67,7 +68,7 @@ def batches(objects: Iterable[Keyed]) -> Iterator[list[dict[str, Any]]]:
     puts: list[dict[str, Any]] = []
     size = 0
     for key, value in objects:
-        data = json.dumps(value).encode()
+        data = msgspec.json.encode(value)
         if puts and (len(puts) == MOST_KEYS or size + len(data) > MOST_BYTES):
             yield puts
             puts, size = [], 0
@@ -124,9 +125,10 @@ class Cluster:
         if size.services < self._services:
             raise ValueError(f"{size}: there are {self._services} Services already; grow only")
         self._store.put(node(number) for number in range(self._nodes, size.nodes))
-        self._store.put(
-            one for number in range(self._services, size.services) for one in service(number)
-        )
+        new = range(self._services, size.services)
+        # Addresses first: the API server repairs a Service whose address nobody seems to have.
+        self._store.put(cluster_address(number) for number in new)
+        self._store.put(service(number) for number in new)
         self._store.put(endpoint_slice(n, size.endpoints) for n in range(size.services))
         self._nodes, self._services = max(self._nodes, size.nodes), size.services
 
@@ -147,8 +149,21 @@ def node(number: int) -> Keyed:
     return f"/registry/minions/{name}", _object("v1", "Node", _meta(name, 1, number), status=status)
 
 
-def service(number: int) -> tuple[Keyed, Keyed]:
-    """A Service that has its VIP, and the object that says who has its cluster address."""
+def cluster_address(number: int) -> Keyed:
+    """The object that says which Service has an address of the cluster."""
+    address = str(FIRST_CLUSTER_IP + number)
+    labels = {
+        "ipaddress.kubernetes.io/ip-family": "IPv4",
+        "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+    }
+    parent = {"group": "", "resource": "services", "namespace": NAMESPACE, "name": f"s{number}"}
+    meta = _meta(address, 2, number, labels=labels)
+    value = _object("networking.k8s.io/v1", "IPAddress", meta, spec={"parentRef": parent})
+    return f"/registry/ipaddresses/{address}", value
+
+
+def service(number: int) -> Keyed:
+    """A Service that has its VIP."""
     name, address = f"s{number}", str(FIRST_CLUSTER_IP + number)
     spec = {
         "type": "LoadBalancer",
@@ -163,21 +178,10 @@ def service(number: int) -> tuple[Keyed, Keyed]:
         "ports": [{"port": PORT, "targetPort": 8080, "protocol": "TCP"}],
     }
     status = {"loadBalancer": {"ingress": [{"ip": str(FIRST_VIP + number), "ipMode": "VIP"}]}}
-    meta = _meta(name, 2, number, namespace=NAMESPACE,
+    meta = _meta(name, 3, number, namespace=NAMESPACE,
                  annotations={"metallb.io/ip-allocated-from-pool": "bench"})  # fmt: skip
-    # Without it the API server would repair all of them while we measure.
-    labels = {
-        "ipaddress.kubernetes.io/ip-family": "IPv4",
-        "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
-    }
-    parent = {"group": "", "resource": "services", "namespace": NAMESPACE, "name": name}
-    return (
-        (f"/registry/services/specs/{NAMESPACE}/{name}",
-         _object("v1", "Service", meta, spec=spec, status=status)),
-        (f"/registry/ipaddresses/{address}",
-         _object("networking.k8s.io/v1", "IPAddress", _meta(address, 3, number, labels=labels),
-                 spec={"parentRef": parent})),
-    )  # fmt: skip
+    value = _object("v1", "Service", meta, spec=spec, status=status)
+    return f"/registry/services/specs/{NAMESPACE}/{name}", value
 
 
 def endpoint_slice(number: int, endpoints: int) -> Keyed:
@@ -210,8 +214,10 @@ def _object(version: str, kind: str, meta: dict[str, Any], **rest: Any) -> dict[
 
 
 def _meta(name: str, kind: int, number: int, **rest: Any) -> dict[str, Any]:
+    """Created now: an old address whose Service is not there yet would be cleared away."""
     uid = f"6f1c0e5a-0000-4000-800{kind}-{number:012}"
-    return {"name": name, "uid": uid, "creationTimestamp": CREATED, **rest}
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"name": name, "uid": uid, "creationTimestamp": created, **rest}
 
 
 def _text(data: bytes) -> str:

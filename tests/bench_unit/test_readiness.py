@@ -14,6 +14,7 @@ from bench.readiness_cluster import (
     Keyed,
     Size,
     batches,
+    cluster_address,
     endpoint_slice,
     node,
     service,
@@ -117,7 +118,8 @@ def test_everything_has_an_address_a_key_and_a_uid_of_its_own() -> None:
     slices = [endpoint_slice(number, 100) for number in range(300)]
     pods = [one["addresses"][0] for _, value in slices for one in value["endpoints"]]
     assert len(set(pods)) == len(pods)
-    objects = [*slices, *(one for number in range(300) for one in service(number)), node(1)]
+    others = [make(number) for make in (service, cluster_address, node) for number in range(300)]
+    objects = [*slices, *others]
     assert len({key for key, _ in objects}) == len(objects)
     assert len({value["metadata"]["uid"] for _, value in objects}) == len(objects)
 
@@ -144,8 +146,8 @@ def test_a_larger_size_adds_services_and_rewrites_slices() -> None:
     cluster.fill(Size(3, 11))
     assert recorder.keys == [
         "minions/n009",
-        "services/specs/default/s2",
         "ipaddresses/10.96.64.2",
+        "services/specs/default/s2",
         *(f"endpointslices/default/s{number}" for number in range(3)),
     ]
 
