@@ -86,6 +86,8 @@ def _cluster_rules() -> list[dict[str, Any]]:
         _rule("", ["namespaces", "nodes", "services"], _READ),
         _rule("discovery.k8s.io", ["endpointslices"], _READ),
         _rule("metallb.io", _METALLB, _READ),
+        # Counters of a pool: how many addresses are in use, how many are left.
+        _rule("metallb.io", ["ipaddresspools/status"], ["patch"]),
         # The record of an allocation, and the note beside it that names the pool.
         _rule("", ["services/status"], ["patch"]),
         # A repeated Event raises its count: read, then patch.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes to the cluster: Service status with its pool note, and Events.
+"""Writes to the cluster: Service status with its pool note, and Events about any object.
 
 Status and annotation go in one PATCH of `services/status` that carries the resourceVersion on
 which the decision was made: a Service that changed meanwhile answers 409, and its watch event
@@ -34,12 +34,18 @@ class IngressStatus(msgspec.Struct, frozen=True):
     pool: str | None
 
 
-class ServiceRef(msgspec.Struct, frozen=True):
-    """The version of a Service that a write is about."""
+class ObjectRef(msgspec.Struct, frozen=True):
+    """The version of an object that a write is about."""
 
     key: ObjectKey
     uid: str
     resource_version: str
+    kind: str = "Service"
+    api_version: str = "v1"
+
+
+class ServiceRef(ObjectRef, frozen=True):
+    """The version of a Service that a write is about."""
 
 
 def write_status(api: KubeApi, service: ServiceRef, status: IngressStatus) -> None:
@@ -78,10 +84,8 @@ class EventRecorder:
         self._api, self._instance = api, instance
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
 
-    def record(
-        self, service: ServiceRef, event: PlanEvent, *, namespace: str | None = None
-    ) -> None:
-        """Write one Event about a Service; `namespace` writes it there instead (a mirror).
+    def record(self, about: ObjectRef, event: PlanEvent, *, namespace: str | None = None) -> None:
+        """Write one Event about an object; `namespace` writes it there instead (a mirror).
 
         The API server wants an Event in the namespace of its object, so the mirror's object carries
         that namespace and the real one stands in `related`.
@@ -89,15 +93,15 @@ class EventRecorder:
         Raises:
             ApiError, ApiUnavailableError: It could not be written.
         """
-        where = namespace or service.key.namespace
-        name = self._name(service, event)
+        where = namespace or about.key.namespace
+        name = self._name(about, event)
         path = f"/api/v1/namespaces/{where}/events"
         count = self._counts.get((where, name), 0)
         if count and self._raise_count(f"{path}/{name}", count + 1):
             self._remember(where, name, count + 1)
             return
         try:
-            self._api.request("POST", path, body=self._body(service, event, where, name))
+            self._api.request("POST", path, body=self._body(about, event, where, name))
             count = 1
         except ApiError as error:
             if error.status != 409:
@@ -106,18 +110,37 @@ class EventRecorder:
             self._raise_count(f"{path}/{name}", count)
         self._remember(where, name, count)
 
-    def _name(self, service: ServiceRef, event: PlanEvent) -> str:
-        said = repr((service.uid, event.type, event.reason, event.message, self._instance))
-        return f"{service.key.name}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    def record_once(self, about: ObjectRef, event: PlanEvent, version: str) -> None:
+        """Write an Event about a version of an object, once whichever edge and process says it.
 
-    def _body(self, service: ServiceRef, event: PlanEvent, where: str, name: str) -> dict[str, Any]:
+        Raises:
+            ApiError, ApiUnavailableError: It could not be written.
+        """
+        where = about.key.namespace
+        said = repr((about.uid, version, event.type, event.reason, event.message))
+        name = _event_name(about, said)
+        try:
+            self._api.request(
+                "POST",
+                f"/api/v1/namespaces/{where}/events",
+                body=self._body(about, event, where, name),
+            )
+        except ApiError as error:
+            if error.status != 409:  # told already
+                raise
+
+    def _name(self, about: ObjectRef, event: PlanEvent) -> str:
+        said = repr((about.uid, event.type, event.reason, event.message, self._instance))
+        return _event_name(about, said)
+
+    def _body(self, about: ObjectRef, event: PlanEvent, where: str, name: str) -> dict[str, Any]:
         now = _now()
         real = {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "namespace": service.key.namespace,
-            "name": service.key.name,
-            "uid": service.uid,
+            "apiVersion": about.api_version,
+            "kind": about.kind,
+            "namespace": about.key.namespace,
+            "name": about.key.name,
+            "uid": about.uid,
         }
         body: dict[str, Any] = {
             "apiVersion": "v1",
@@ -134,7 +157,7 @@ class EventRecorder:
             "lastTimestamp": now,
             "count": 1,
         }
-        if where != service.key.namespace:
+        if where != about.key.namespace:
             body["related"] = real
             del body["involvedObject"]["uid"]
         return body
@@ -171,6 +194,10 @@ class EventRecorder:
 
 class _Counted(msgspec.Struct):
     count: int | None = None
+
+
+def _event_name(about: ObjectRef, said: str) -> str:
+    return f"{about.key.name}.{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
 def _now() -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from fairlead.model.errors import FairleadError
 from fairlead.model.plan import ObjectError
+from fairlead.planner.usage import PoolUsage
 
 STATUS_FILE: Final = Path("/run/fairlead/status.json")
 
@@ -69,6 +70,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
         bird: Whether BIRD answers; None where BGP is not used.
         sessions: BGP sessions of this edge.
         failures: Virtual servers that the kernel refuses, and why.
+        pools: How full the pools are.
         errors: Objects of the cluster that can't be used.
     """
 
@@ -93,6 +95,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     write_errors: int
     write_error: str
     failures: dict[str, str]
+    pools: tuple[PoolUsage, ...]
     errors: tuple[ObjectError, ...]
     watches: dict[str, WatchReport]
     missing_interfaces: tuple[str, ...] = ()

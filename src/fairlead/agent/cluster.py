@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent follows in the cluster: one watch per kind, all feeding one queue."""
 
+from collections.abc import Callable
 from queue import SimpleQueue
 from sys import intern
 from typing import Any
@@ -9,13 +10,22 @@ from fairlead.adapters.kube_client import KubeApi
 from fairlead.adapters.kube_decode import WatchTarget
 from fairlead.adapters.kube_watch import Watcher, WatchState
 from fairlead.adapters.peer_secrets import SECRET_TYPE, SecretWire, peer_secret
+from fairlead.model.errors import ObjectFieldError
 from fairlead.model.kube import EndpointSlice
-from fairlead.snapshot.objects import METALLB_KINDS, PARSERS, slice_from_wire
-from fairlead.snapshot.wire import EndpointSliceWire, NamespaceWire, NodeWire, ServiceWire
+from fairlead.model.pool import Pool
+from fairlead.snapshot.objects import METALLB_KINDS, PARSERS, pool_from_wire, slice_from_wire
+from fairlead.snapshot.wire import (
+    EndpointSliceWire,
+    NamespaceWire,
+    NodeWire,
+    PoolWire,
+    ServiceWire,
+)
 
-# Collection of each kind of metallb.io; all of them may be unknown to the API server.
+# Collection of each kind of metallb.io; all of them may be unknown to the API server. Pools of all
+# namespaces are followed, so that one in the wrong place is named and not missed.
 _METALLB = {
-    "IPAddressPool": "v1beta1/namespaces/{}/ipaddresspools",
+    "IPAddressPool": "v1beta1/ipaddresspools",
     "L2Advertisement": "v1beta1/namespaces/{}/l2advertisements",
     "BGPAdvertisement": "v1beta1/namespaces/{}/bgpadvertisements",
     "BGPPeer": "v1beta2/namespaces/{}/bgppeers",
@@ -34,8 +44,23 @@ def _slice(wire: EndpointSliceWire) -> EndpointSlice:
     return slice_from_wire(wire)
 
 
+def _pools_of(namespace: str) -> Callable[[PoolWire], Pool]:
+    """Parser of pool objects that refuses those of other namespaces, as upstream's webhook does."""
+
+    def parse(wire: PoolWire) -> Pool:
+        if wire.metadata.namespace != namespace:
+            raise ObjectFieldError(
+                "metadata.namespace",
+                f"pools are read from namespace {namespace!r} only (pool_namespace)",
+            )
+        return pool_from_wire(wire)
+
+    return parse
+
+
 def targets(pool_namespace: str) -> tuple[WatchTarget[Any], ...]:
     """The kinds that a plan is computed from."""
+    parsers = {**PARSERS, "IPAddressPool": _pools_of(pool_namespace)}
     return (
         WatchTarget("Service", "/api/v1/services", ServiceWire, PARSERS["Service"]),
         WatchTarget(
@@ -52,7 +77,7 @@ def targets(pool_namespace: str) -> tuple[WatchTarget[Any], ...]:
                 kind,
                 f"/apis/metallb.io/{path.format(pool_namespace)}",
                 METALLB_KINDS[kind],
-                PARSERS[kind],
+                parsers[kind],
                 optional=True,
             )
             for kind, path in _METALLB.items()

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from fairlead import __version__
 from fairlead.adapters.kube_watch import WatchState
 from fairlead.adapters.statusfile import SessionReport
+from fairlead.planner.usage import PoolUsage
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +28,10 @@ _BUCKETS = (
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
 
-
-@dataclass(frozen=True)
-class PoolUse:
-    """Addresses of one pool: how many there are, how many are in use."""
-
-    name: str
-    total: int
-    used: int
+# Kinds that make up the configuration, as MetalLB understands it.
+_CONFIGURATION = frozenset(
+    ("BFDProfile", "BGPAdvertisement", "BGPPeer", "Community", "IPAddressPool", "L2Advertisement")
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Readings:
     writes: dict[str, int] = field(default_factory=dict)
     backlog: int = 0
     watches: tuple[WatchState, ...] = ()
-    pools: tuple[PoolUse, ...] = ()
+    pools: tuple[PoolUsage, ...] = ()
     announced: tuple[Announced, ...] = ()
 
 
@@ -193,18 +190,33 @@ def _announcements(r: Readings) -> Iterator[Metric]:
         yield _gauge("fairlead_bird_up", "1 while BIRD answers.", r.bird)
 
 
+_FAMILIES: tuple[tuple[str, str, Callable[[PoolUsage], tuple[int, int]]], ...] = (
+    ("", "", lambda pool: (pool.total, pool.assigned)),
+    ("ipv4_", " IPv4", lambda pool: (pool.total_ipv4, pool.assigned_ipv4)),
+    ("ipv6_", " IPv6", lambda pool: (pool.total_ipv6, pool.assigned_ipv6)),
+)
+
+
+def _pools(r: Readings) -> Iterator[Metric]:
+    """Per pool as MetalLB's allocator counts; a pool that is gone has no series."""
+    for prefix, words, numbers in _FAMILIES:
+        name = f"metallb_allocator_{prefix}addresses"
+        total = GaugeMetricFamily(
+            f"{name}_total", f"Usable{words} addresses per pool.", labels=["pool"]
+        )
+        used = GaugeMetricFamily(
+            f"{name}_in_use_total", f"Addresses{words} in use per pool.", labels=["pool"]
+        )
+        for pool in r.pools:
+            of_all, in_use = numbers(pool)
+            total.add_metric([pool.name], of_all)
+            used.add_metric([pool.name], in_use)
+        yield total
+        yield used
+
+
 def _metallb(r: Readings) -> Iterator[Metric]:
-    total = GaugeMetricFamily(
-        "metallb_allocator_addresses_total", "Usable addresses per pool.", labels=["pool"]
-    )
-    used = GaugeMetricFamily(
-        "metallb_allocator_addresses_in_use_total", "Addresses in use per pool.", labels=["pool"]
-    )
-    for pool in r.pools:
-        total.add_metric([pool.name], pool.total)
-        used.add_metric([pool.name], pool.used)
-    yield total
-    yield used
+    yield from _pools(r)
     announced = GaugeMetricFamily(
         "metallb_speaker_announced",
         "Services that this edge announces.",
@@ -213,9 +225,9 @@ def _metallb(r: Readings) -> Iterator[Metric]:
     for one in r.announced:
         announced.add_metric([one.service, one.protocol, r.edge, one.ip], 1)
     yield announced
-    yield _gauge("metallb_k8s_client_config_loaded_bool", "1 once pools were read.", r.synced)
-    stale = any(kind == "IPAddressPool" for kind in r.object_errors)
-    yield _gauge("metallb_k8s_client_config_stale_bool", "1 while a pool is unusable.", stale)
+    yield _gauge("metallb_k8s_client_config_loaded_bool", "1 once it was read.", r.synced)
+    stale = any(kind in _CONFIGURATION for kind in r.object_errors)
+    yield _gauge("metallb_k8s_client_config_stale_bool", "1 while an object is unusable.", stale)
 
 
 def _sessions(r: Readings) -> Iterator[Metric]:

@@ -21,6 +21,8 @@ from fairlead.model.names import Forwarding, ObjectKey
 from fairlead.model.plan import ObjectError, ServicePlan, VirtualServer
 from fairlead.model.pool import Pool
 from fairlead.planner.incremental import PlannerObject, PlannerState
+from fairlead.planner.pools import PoolIndex
+from fairlead.planner.usage import PoolUsage, UsageTable
 from fairlead.render import MasqueradeTarget
 
 _POOLS = "IPAddressPool"
@@ -42,6 +44,7 @@ class EdgePlanning:
 
     def __init__(self, inventory: Inventory, edge: Edge) -> None:
         self._state = PlannerState(inventory)
+        self._usage = UsageTable(inventory)
         self._edge = edge
         self._services: dict[ObjectKey, Service] = {}
         self._namespaces: set[str] = set()
@@ -49,6 +52,7 @@ class EdgePlanning:
         self._masquerade: dict[ObjectKey, frozenset[MasqueradeTarget]] = {}
         self.ways = EdgeWays(inventory, edge)
         self._pools_touched = True
+        self._pool_news: set[ObjectKey] | None = set()
         self._decide_all = False
 
     # -- what the cluster says --------------------------------------------------------------
@@ -60,13 +64,16 @@ class EdgePlanning:
             return
         if isinstance(value, Service):
             self._services[key] = value
+            self._usage.put(value)
+            self._usage_changed()
         elif kind == "Namespace":
             self._namespaces.add(key.name)
-        self._pools_touched |= kind == _POOLS
+        self._touch_pools(kind, (key,))
         self._state.put(value)
 
     def put_unreadable(self, kind: str, key: ObjectKey) -> None:
         """An object changed to something that can't be used."""
+        self._touch_pools(kind, (key,))
         self._state.put_unreadable(kind, key)
 
     def remove(self, kind: str, key: ObjectKey) -> None:
@@ -76,9 +83,11 @@ class EdgePlanning:
             return
         if kind == "Service":
             self._services.pop(key, None)
+            self._usage.remove(key)
+            self._usage_changed()
         elif kind == "Namespace":
             self._namespaces.discard(key.name)
-        self._pools_touched |= kind == _POOLS
+        self._touch_pools(kind, (key,))
         self._state.remove(kind, key)
 
     def replace(
@@ -97,10 +106,13 @@ class EdgePlanning:
             self._services = old | {
                 value.key: value for value in objects if isinstance(value, Service)
             }
+            self._usage.use(self._usage.pools, self._services.values())
+            self._usage_changed()
         elif kind == "Namespace":
             listed = {value.name for value in objects if isinstance(value, Namespace)}
             self._namespaces = listed | {key.name for key in keep}
-        self._pools_touched |= kind == _POOLS
+        listed_keys = [value.key for value in objects if isinstance(value, Pool)]
+        self._touch_pools(kind, (*listed_keys, *keep))
         planned = tuple(value for value in objects if not isinstance(value, PeerSecret))
         self._state.replace(kind, planned, keep)
 
@@ -111,6 +123,9 @@ class EdgePlanning:
         raw = self._state.take_edge_delta(self._edge.name)
         delta = Delta(pools=self._pools_touched)
         self._pools_touched = False
+        if self._usage.pools is not self.pool_index():
+            self._usage.use(self.pool_index(), self._services.values())
+            self._usage_changed()
         for service, servers in raw.virtual_servers.items():
             self._compare(service, servers, delta)
         # A virtual server may pass from one Service to another on a shared address.
@@ -126,11 +141,24 @@ class EdgePlanning:
 
     def pools(self) -> tuple[Pool, ...]:
         """Pools in force; for any thread."""
-        return self._state.pools
+        return tuple(self.pool_index().by_name.values())
+
+    def pool_index(self) -> PoolIndex:
+        """The same, to ask about addresses; for any thread."""
+        return self._state.pool_index
 
     def pool_errors(self) -> tuple[ObjectError, ...]:
         """Pools, advertisements and peers that are left out, and why; for any thread."""
         return self._state.object_errors
+
+    def usage(self) -> tuple[PoolUsage, ...]:
+        """How full pools are by the status of Services; for any thread."""
+        return self._usage.usage()
+
+    def take_pool_news(self) -> frozenset[ObjectKey] | None:
+        """Pool objects that were touched since the last call; None where usage is as before."""
+        news, self._pool_news = self._pool_news, None
+        return None if news is None else frozenset(news)
 
     def has_namespace(self, name: str) -> bool:
         """Whether the cluster has a namespace; for any thread."""
@@ -141,6 +169,7 @@ class EdgePlanning:
     def decide_all(self) -> None:
         """Let the next decisions be complete: this edge begins to lead, or looks again."""
         self._decide_all = True
+        self._usage_changed()
 
     def take_decisions(self) -> list[Decision]:
         """Decisions that are new and call for a write or an Event."""
@@ -163,6 +192,15 @@ class EdgePlanning:
         if service is None:
             return None
         return ServiceRef(key, service.uid, service.resource_version)
+
+    def _usage_changed(self) -> None:
+        if self._pool_news is None:
+            self._pool_news = set()
+
+    def _touch_pools(self, kind: str, keys: Iterable[ObjectKey]) -> None:
+        if kind == _POOLS:
+            self._pools_touched = True
+            self._pool_news = {*(self._pool_news or ()), *keys}
 
     def _decision(self, plan: ServicePlan) -> Decision | None:
         ref = self.service_ref(plan.key)

@@ -21,12 +21,12 @@ from fairlead.adapters.statusfile import (
 )
 from fairlead.agent.announcer import AnnounceState
 from fairlead.agent.loop import Loop
-from fairlead.agent.metrics import Announced, PoolUse, Readings
+from fairlead.agent.metrics import Announced, Readings
 from fairlead.agent.publisher import PublishCounts
 from fairlead.agent.wanted import Held
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import ObjectError, VirtualServer, VrrpInstance
-from fairlead.model.pool import Pool
+from fairlead.planner.usage import PoolUsage
 
 _MAX_SECONDS = 10.0
 _MOST_ERRORS = 200  # of errors listed one by one
@@ -42,7 +42,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     writes: PublishCounts
     backlog: Callable[[], int]
     holder: Callable[[], str]
-    pools: Callable[[], tuple[Pool, ...]]
+    usage: Callable[[], tuple[PoolUsage, ...]]
     pool_errors: Callable[[], tuple[ObjectError, ...]]
     vrrp: Callable[[], tuple[VrrpInstance, ...]] = tuple
     sessions: Callable[[], tuple[SessionReport, ...]] = tuple
@@ -94,6 +94,7 @@ class Reporter:
             write_errors=src.writes.errors,
             write_error=src.writes.last_error,
             failures=loop.failures(),
+            pools=src.usage(),
             errors=(
                 *list(state.errors.values())[:_MOST_ERRORS],
                 *src.pool_errors(),
@@ -142,7 +143,7 @@ def readings(loop: Loop, sources: Sources) -> Readings:
         },
         backlog=sources.backlog(),
         watches=sources.watches(),
-        pools=_pools(sources.pools(), wanted),
+        pools=sources.usage(),
         announced=_announced(wanted, state.held),
     )
 
@@ -164,18 +165,6 @@ def _watch(state: WatchState) -> WatchReport:
         relists=state.relists,
         errors=state.errors,
         last_error=state.last_error,
-    )
-
-
-def _pools(pools: tuple[Pool, ...], wanted: list[VirtualServer]) -> tuple[PoolUse, ...]:
-    used = {server.address for server in wanted}
-    return tuple(
-        PoolUse(
-            pool.name,
-            sum(int(part.last) - int(part.first) + 1 for part in pool.ranges),
-            sum(1 for address in used if address in pool),
-        )
-        for pool in pools
     )
 
 

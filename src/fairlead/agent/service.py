@@ -44,6 +44,7 @@ from fairlead.agent.notices import (
 )
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
+from fairlead.agent.pool_writer import PoolReport, PoolWriter, pool_reports
 from fairlead.agent.ports import Ports
 from fairlead.agent.publisher import Publisher
 from fairlead.agent.report import Reporter, Sources, readings
@@ -90,6 +91,12 @@ class Agent:
             leading=self._elector.is_leader,
             conflict=lambda key: self._queue.put(WriteConflict(key)),
             mirror_namespace=self._mirror_namespace,
+        )
+        self._pool_writer = PoolWriter(
+            self._api,
+            EventRecorder(self._api, self._edge.name),
+            leading=self._elector.is_leader,
+            reports=self._pool_reports,
         )
         self._announcer = self._make_announcer()
         self._notices = AssignmentNotices(self._edge.name, self._planning.service_ref)
@@ -139,7 +146,7 @@ class Agent:
             writes=self._publisher.counts,
             backlog=lambda: self._publisher.backlog,
             holder=lambda: self._elector.holder,
-            pools=self._planning.pools,
+            usage=self._planning.usage,
             pool_errors=self._planning.pool_errors,
             vrrp=lambda: self._planning.ways.vrrp,
             sessions=lambda: self._sessions.reports,
@@ -170,6 +177,15 @@ class Agent:
             decisions = self._planning.take_decisions()
             if decisions:
                 self._publisher.offer(decisions)
+            touched = self._planning.take_pool_news()
+            if touched is not None:
+                self._pool_writer.look(touched)
+
+    def _pool_reports(self) -> list[PoolReport]:
+        planning = self._planning
+        errors = (*list(self._loop.state.errors.values()), *planning.pool_errors())
+        namespace = self._inventory.pool_namespace
+        return pool_reports(planning.pool_index(), namespace, planning.usage(), errors)
 
     def _decide_again(self, key: ObjectKey) -> None:
         if (decision := self._planning.decision(key)) is not None:
@@ -209,6 +225,7 @@ class Agent:
         if self._live:
             self._elector.start()
             self._publisher.start()
+            self._pool_writer.start()
             if self._config.announce:
                 self._announcer.start()
             if self._bgp:
@@ -229,6 +246,7 @@ class Agent:
         self._feed.stop()
         if self._live:
             self._publisher.stop()
+            self._pool_writer.stop()
             self._announcer.stop()
             self._sessions.stop()
             self._elector.stop()

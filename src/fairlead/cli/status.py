@@ -30,6 +30,7 @@ from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import ForwardMethod, ServiceFlag, ServiceStatus
 from fairlead.model.names import Announce, IPAddress
+from fairlead.planner.usage import UNBOUNDED
 from fairlead.render.bird import SESSION_PREFIX
 from fairlead.snapshot.inventory import inventory_from_dict
 
@@ -309,6 +310,8 @@ def _print(status: EdgeStatus) -> None:
     for link, addresses in status.vips.items():
         if addresses:
             console.print(f"VIPs on {link}: {', '.join(addresses)}")
+    for line in pool_lines(status.agent):
+        console.print(line)
     console.print(_table(status.virtual_servers))
     for problem in status.problems:
         console.print("[red]problem:[/red]", problem, markup=True)
@@ -320,6 +323,23 @@ def _agent_line(agent: StatusDocument | None) -> str:
     role = "writes Service status" if agent.leader else f"leader: {agent.lease_holder or 'nobody'}"
     state = "in step" if agent.synced else "waiting for the cluster"
     return f"agent {agent.version}: {state}, {role}"
+
+
+def pool_lines(agent: StatusDocument | None) -> list[str]:
+    """How full the pools are, a line for each; IPv6 without end has no number."""
+    lines = []
+    for pool in agent.pools if agent else ():
+        parts = []
+        for family, used, total in (
+            ("IPv4", pool.assigned_ipv4, pool.total_ipv4),
+            ("IPv6", pool.assigned_ipv6, pool.total_ipv6),
+        ):
+            if total or used:
+                of_all = f" of {total}" if total < UNBOUNDED else ""
+                full = ", none left" if used >= total else ""
+                parts.append(f"{family} {used}{of_all} in use{full}")
+        lines.append(f"pool {pool.name}: {'; '.join(parts) or 'no addresses'}")
+    return lines
 
 
 def _table(servers: tuple[VirtualServerStatus, ...]) -> Table:

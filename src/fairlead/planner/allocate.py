@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services and pools -> decisions, in one call: for playbooks and for `fairlead plan`."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import Namespace, Service
@@ -16,6 +16,7 @@ def allocate(
     pools: Iterable[Pool],
     namespaces: Iterable[Namespace],
     inventory: Inventory,
+    unusable: Collection[str] = (),
 ) -> tuple[ServicePlan, ...]:
     """Decide for all Services at once; sorted by namespace and name.
 
@@ -25,8 +26,10 @@ def allocate(
         pools: Pools without overlap (`fairlead.planner.pools.usable_pools`).
         namespaces: For pools that select namespaces by label.
         inventory: Says which class of Services is ours.
+        unusable: Names of pool objects that can't be used: who holds addresses of theirs by its
+            pool note keeps them.
     """
-    allocator = Allocator(inventory, pools, namespace_labels(namespaces))
+    allocator = Allocator(inventory, pools, namespace_labels(namespaces), unusable)
     for service in services:
         allocator.put(service)
     return tuple(allocator.run())

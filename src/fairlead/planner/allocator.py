@@ -13,7 +13,7 @@ The allocator keeps its ledger between runs and looks again only at Services tha
 on their addresses, and, when something was set free, at those that wait.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import Service
@@ -36,6 +36,7 @@ class Allocator:
         inventory: Inventory,
         pools: Iterable[Pool] = (),
         labels: NamespaceLabels | None = None,
+        unusable: Collection[str] = (),
     ) -> None:
         self._inventory = inventory
         self._services: dict[ObjectKey, Service] = {}
@@ -46,7 +47,7 @@ class Allocator:
         self._dirty: set[ObjectKey] = set()
         self._labels: NamespaceLabels = labels or {}
         self._reserved = reserved_addresses(inventory)
-        self._pools = PoolIndex(pools, self._reserved)
+        self._pools = PoolIndex(pools, self._reserved, unusable)
         self._ledger = Ledger(self._pools)
         self._named: dict[ObjectKey, tuple[IPAddress, ...]] = {}
 
@@ -60,9 +61,14 @@ class Allocator:
         """Whether `run` has something to do."""
         return bool(self._dirty)
 
-    def set_pools(self, pools: Iterable[Pool], labels: NamespaceLabels) -> None:
-        """Replace pools and namespaces' labels; every Service is looked at again."""
-        self._pools, self._labels = PoolIndex(pools, self._reserved), labels
+    def set_pools(
+        self, pools: Iterable[Pool], labels: NamespaceLabels, unusable: Collection[str] = ()
+    ) -> None:
+        """Replace pools and namespaces' labels; every Service is looked at again.
+
+        `unusable` are names of pool objects of which no version is in force.
+        """
+        self._pools, self._labels = PoolIndex(pools, self._reserved, unusable), labels
         self._ledger = Ledger(self._pools)
         self._named.clear()
         self._waiting.clear()
@@ -75,7 +81,7 @@ class Allocator:
             for pool in self._pools.by_name.values()
         )
         if selecting and labels != self._labels:
-            self.set_pools(self._pools.by_name.values(), labels)
+            self.set_pools(self._pools.by_name.values(), labels, self._pools.unusable)
         self._labels = labels
 
     def put(self, service: Service) -> None:

@@ -8,7 +8,7 @@ from fairlead.model.names import IPAddress, ObjectKey, family_of
 from fairlead.model.plan import PlanEvent, Refusal, ServicePlan
 from fairlead.planner.pools import PoolIndex
 from fairlead.planner.requests import (
-    OLD_PREFIX,
+    OLD_DOMAIN,
     POOL_NOTE,
     RequestError,
     Wish,
@@ -67,7 +67,7 @@ class Case:
         changed = needs_write(self.service, self.addresses, self.pool)
         if changed:
             for key in sorted(self.service.annotations):
-                if key.startswith(OLD_PREFIX):
+                if key.startswith(OLD_DOMAIN):
                     text = f"Service uses deprecated annotation {key}"
                     self.tell(WARNING, "deprecatedAnnotation", text)
         return ServicePlan(
@@ -103,7 +103,7 @@ def decide(service: Service, pools: PoolIndex, granted: tuple[IPAddress, ...] | 
     `granted` are addresses that were decided before and are not in its status yet.
     """
     case = Case(service, age(service))
-    if not len(pools):
+    if not pools.by_name and not pools.unusable:
         case.refusal = _quiet(service, "no pools are configured")
         case.waits = True
         return case

@@ -8,7 +8,7 @@ from fairlead.model.pool import Pool
 from fairlead.planner.case import NORMAL, WARNING, Case
 from fairlead.planner.ledger import Ledger
 from fairlead.planner.pools import NamespaceLabels, PoolIndex, admits
-from fairlead.planner.requests import Wish, listed
+from fairlead.planner.requests import POOL_NOTE, Wish, listed
 
 NO_ADDRESS = "no available IPs"
 Found = tuple[tuple[IPAddress, ...], Pool]
@@ -31,7 +31,7 @@ class Chooser:
             if wish is None or not case.held:
                 continue
             try:
-                pool = self._allowed(case, wish, case.held)
+                pool = self._may_keep(case, wish)
             except AllocationError as why:
                 case.tell(
                     NORMAL,
@@ -42,7 +42,7 @@ class Chooser:
                 case.held = ()
                 continue
             self._ledger.claim(wish.use, case.held)
-            case.grant(case.held, pool.name, new=False)
+            case.grant(case.held, pool, new=False)
 
     def settle(self, cases: Sequence[Case]) -> None:
         """Steps 2 and 3 for cases that have claimed."""
@@ -157,11 +157,23 @@ class Chooser:
             raise AllocationError(f"{listed(addresses)} is not allowed in config")
         if not admits(pool, case.service, self._labels):
             raise AllocationError(f"pool {pool.name} not compatible for ip assignment")
+        self._no_quarrel(wish, addresses)
+        return pool
+
+    def _may_keep(self, case: Case, wish: Wish) -> str:
+        """Name of the pool from which a case may go on holding what it holds."""
+        note = case.service.annotations.get(POOL_NOTE, "")
+        if self._pools.holds_over(note, case.held):
+            self._no_quarrel(wish, case.held)
+            return note
+        return self._allowed(case, wish, case.held).name
+
+    def _no_quarrel(self, wish: Wish, addresses: tuple[IPAddress, ...]) -> None:
+        """See that others on these addresses have nothing against it."""
         for address in addresses:
             problem = self._ledger.problem(wish.use, address)
             if problem:
                 raise AllocationError(problem)
-        return pool
 
     def _choose(self, case: Case) -> None:
         """Step 3: an address for a case that has none."""
@@ -219,6 +231,7 @@ class Chooser:
             and len(wish.families) == 2
             and len(case.addresses) == 1
             and case.addresses == case.held
+            and case.pool in self._pools.by_name
         )
 
     def _add_family(self, case: Case) -> None:

@@ -26,7 +26,8 @@ from fairlead.planner.case import age
 from fairlead.planner.delta import EdgeDelta, Pending
 from fairlead.planner.edges import edge_plan
 from fairlead.planner.nodes import NodeIndex
-from fairlead.planner.pools import namespace_labels, usable_pools
+from fairlead.planner.pool_objects import PoolObjects
+from fairlead.planner.pools import PoolIndex, namespace_labels
 from fairlead.planner.requests import POOL_NOTE, is_ours
 from fairlead.planner.shape import shape_service
 from fairlead.planner.slices import SliceView
@@ -55,10 +56,9 @@ class PlannerState:
         self._by_service: dict[ObjectKey, dict[ObjectKey, SliceView]] = {}
         self._node_objects: dict[str, Node] = {}
         self._namespaces: dict[str, Namespace] = {}
-        self._cluster_pools: dict[ObjectKey, Pool] = {}
+        self._pool_objects = PoolObjects(inventory)
         self._nodes = NodeIndex(())
         self._changed_nodes: set[str] = set()
-        self._pool_errors: tuple[ObjectError, ...] = ()
         self._allocator = Allocator(inventory)
         self._untold: dict[ObjectKey, ServicePlan] = {}
         self._vips = VipTable()
@@ -66,7 +66,6 @@ class PlannerState:
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
         self._dirty: set[ObjectKey] = set()
         self._pending: dict[str, Pending] = {}
-        self._pools_dirty = True
         self._settle_pools()
         nothing = usable_adverts(inventory, (), AdvertObjects())
         self._advertising = Advertising(inventory, (), nothing)
@@ -74,17 +73,17 @@ class PlannerState:
     @property
     def pool_errors(self) -> tuple[ObjectError, ...]:
         """Pools of the cluster that are left out, and why."""
-        return self._pool_errors
+        return self._pool_objects.errors
 
     @property
     def object_errors(self) -> tuple[ObjectError, ...]:
         """Pools, advertisements and peers of the cluster that are left out, and why."""
-        return (*self._pool_errors, *self._adverts.errors)
+        return (*self.pool_errors, *self._adverts.errors)
 
     @property
-    def pools(self) -> tuple[Pool, ...]:
-        """The pools in force, by name."""
-        return tuple(self._allocator.pools.by_name.values())
+    def pool_index(self) -> PoolIndex:
+        """The pools in force; a change makes a new one."""
+        return self._allocator.pools
 
     def put(self, value: PlannerObject) -> None:
         """Note an object that came or changed."""
@@ -97,16 +96,17 @@ class PlannerState:
         elif isinstance(value, Namespace):
             if self._namespaces.get(value.name) != value:
                 self._namespaces[value.name] = value
-                self._new_pools()
-        elif not isinstance(value, Pool):
+                self._pool_objects.touch()
+        elif isinstance(value, Pool):
+            self._pool_objects.put(value)
+        else:
             self._adverts.put(value)
-        elif self._is_pool(value) and self._cluster_pools.get(value.key) != value:
-            self._cluster_pools[value.key] = value
-            self._new_pools()
 
     def put_unreadable(self, kind: str, key: ObjectKey) -> None:
         """Note an object that can't be used as it is now: its last version stays in force."""
-        if kind in _ADVERTS:
+        if kind == KIND_OF[Pool]:
+            self._pool_objects.put_unreadable(key)
+        elif kind in _ADVERTS:
             self._adverts.put_unreadable(kind, key)
 
     def remove(self, kind: str, key: ObjectKey) -> None:
@@ -123,10 +123,9 @@ class PlannerState:
                     self._changed_nodes.add(key.name)
             case "Namespace":
                 if self._namespaces.pop(key.name, None) is not None:
-                    self._new_pools()
+                    self._pool_objects.touch()
             case "IPAddressPool":
-                if self._cluster_pools.pop(key, None) is not None:
-                    self._new_pools()
+                self._pool_objects.remove(key)
             case _:
                 self._adverts.remove(kind, key)
 
@@ -148,7 +147,7 @@ class PlannerState:
             case "Namespace":
                 known = [ObjectKey("", name) for name in self._namespaces]
             case "IPAddressPool":
-                known = self._cluster_pools
+                known = self._pool_objects.keys()
             case _:
                 known = self._adverts.keys(kind)
         listed = {object_key(value): value for value in objects}
@@ -204,9 +203,6 @@ class PlannerState:
         self._settle()
         servers = [server for shaped in self._shaped.values() for server in shaped]
         return edge_plan(self._edges[edge_name], servers, self._vips.rows(), self._advertising)
-
-    def _is_pool(self, pool: Pool) -> bool:
-        return pool.namespace == self.inventory.pool_namespace
 
     def _put_node(self, node: Node) -> None:
         before = self._node_objects.get(node.name)
@@ -275,21 +271,15 @@ class PlannerState:
             if touched:
                 self._dirty.add(key)
 
-    def _new_pools(self) -> None:
-        self._pools_dirty = True
-
     def _settle_pools(self) -> None:
-        if not self._pools_dirty:
+        now = self._allocator.pools
+        settled = self._pool_objects.settle(now)
+        if settled is None:
             return
-        self._pools_dirty = False
-        in_force = {pool.key: pool for pool in self.pools if pool.origin == "cluster"}
-        pools, self._pool_errors = usable_pools(
-            self.inventory, self._cluster_pools.values(), in_force
-        )
-        labels = namespace_labels(self._namespaces.values())
-        if tuple(sorted(pools, key=lambda pool: pool.name)) != self.pools:
+        (pools, unusable), labels = settled, namespace_labels(self._namespaces.values())
+        if {pool.name: pool for pool in pools} != now.by_name or unusable != now.unusable:
             self._dirty |= self._services.keys()
-            self._allocator.set_pools(pools, labels)
+            self._allocator.set_pools(pools, labels, unusable)
             self._adverts.touch()
         else:
             self._allocator.set_labels(labels)
@@ -312,7 +302,7 @@ class PlannerState:
 
     def _settle_adverts(self) -> bool:
         """Take what is advertised now; return whether that may be different."""
-        anew = self._adverts.settle(self.pools)
+        anew = self._adverts.settle(tuple(self.pool_index.by_name.values()))
         if anew is None:
             return False
         self._advertising = anew
@@ -337,8 +327,8 @@ class PlannerState:
         service = self._services.get(key)
         carried: tuple[IPAddress, ...] = ()
         if service is not None and service.ingress and is_ours(service, self.inventory):
-            is_vip = self._allocator.pools.is_vip
-            carried = tuple(dict.fromkeys(a for a, _ in service.ingress if is_vip(a)))
+            is_vip, note = self._allocator.pools.is_vip, service.annotations.get(POOL_NOTE, "")
+            carried = tuple(dict.fromkeys(a for a, _ in service.ingress if is_vip(a, note)))
         self._dirty |= self._vips.carry(key, carried)
 
     def _reshape(self, key: ObjectKey) -> None:

@@ -15,7 +15,7 @@ from fairlead.planner.adverts import Advertising
 from fairlead.planner.allocate import allocate
 from fairlead.planner.edges import edge_plan, virtual_server_order
 from fairlead.planner.nodes import NodeIndex
-from fairlead.planner.pools import usable_pools
+from fairlead.planner.pools import unusable_names, usable_pools
 from fairlead.planner.shape import address_order, service_ready_on, shape_service
 
 
@@ -28,7 +28,8 @@ def make_plan(snapshot: Snapshot, inventory: Inventory) -> Plan:
     pools, pool_errors = usable_pools(inventory, snapshot.pools)
     adverts = adverts_of(snapshot, inventory, pools)
     advertising = Advertising(inventory, pools, adverts)
-    decisions = allocate(snapshot.services, pools, snapshot.namespaces, inventory)
+    unusable = unusable_names(_unreadable_pools(snapshot, inventory), pool_errors)
+    decisions = allocate(snapshot.services, pools, snapshot.namespaces, inventory, unusable)
     servers, vips = _shape_all(snapshot, decisions, inventory)
     by_address = sorted(vips.items(), key=lambda row: address_order(row[0]))
     rows = [advertising.row(address, vip.users, vip.pool) for address, vip in by_address]
@@ -49,6 +50,14 @@ def make_plan(snapshot: Snapshot, inventory: Inventory) -> Plan:
             )
         ),
     )
+
+
+def _unreadable_pools(snapshot: Snapshot, inventory: Inventory) -> list[ObjectKey]:
+    return [
+        ObjectKey(error.namespace, error.name)
+        for error in snapshot.errors
+        if error.kind == "IPAddressPool" and error.namespace in ("", inventory.pool_namespace)
+    ]
 
 
 def _placed(error: ObjectError, snapshot: Snapshot) -> ObjectError:

@@ -17,12 +17,19 @@ NamespaceLabels = Mapping[str, Mapping[str, str]]
 class PoolIndex:
     """Pools by name and by address. Pools do not overlap (`usable_pools` saw to that).
 
-    `reserved` addresses are nobody's, even inside a pool (`reserved_addresses`).
+    `reserved` addresses are nobody's, even inside a pool (`reserved_addresses`). `unusable` are
+    names of pool objects that are there and of which no version is in force.
     """
 
-    def __init__(self, pools: Iterable[Pool], reserved: Collection[IPAddress] = ()) -> None:
+    def __init__(
+        self,
+        pools: Iterable[Pool],
+        reserved: Collection[IPAddress] = (),
+        unusable: Collection[str] = (),
+    ) -> None:
         self._reserved = frozenset(reserved)
         self.by_name = {pool.name: pool for pool in sorted(pools, key=lambda pool: pool.name)}
+        self.unusable = frozenset(unusable) - self.by_name.keys()
         rows: dict[int, list[tuple[int, int, Pool]]] = {4: [], 6: []}
         for pool in self.by_name.values():
             for part in pool.ranges:
@@ -60,9 +67,24 @@ class PoolIndex:
         """Whether an address of a pool may not be given to anybody."""
         return address in self._reserved or is_avoided(pool, address)
 
-    def is_vip(self, address: IPAddress) -> bool:
-        """Whether edges may carry an address: it lies in a pool and is not an edge's own."""
-        return self.owner(address) is not None and address not in self._reserved
+    def holds_over(self, note: str, addresses: Iterable[IPAddress]) -> bool:
+        """Whether holders keep addresses although no pool has them (decision 0013).
+
+        Their note names a pool object that can't be used, so nobody knows whether they are still
+        in it: to take them away on a slip of the pen would be the worse mistake.
+        """
+        return note in self.unusable and all(
+            self.owner(address) is None and address not in self._reserved for address in addresses
+        )
+
+    def is_vip(self, address: IPAddress, note: str = "") -> bool:
+        """Whether edges may carry an address in the status of a Service with this pool note.
+
+        It lies in a pool and is not an edge's own, or it is held over.
+        """
+        if self.owner(address) is None:
+            return self.holds_over(note, (address,))
+        return address not in self._reserved
 
     def candidates(
         self, service: Service, labels: NamespaceLabels
@@ -164,6 +186,13 @@ def usable_pools(
             )
         )
     return tuple(kept), tuple(errors)
+
+
+def unusable_names(
+    unreadable: Iterable[ObjectKey], clashes: Iterable[ObjectError]
+) -> frozenset[str]:
+    """Names of pool objects that can't be used as they are now."""
+    return frozenset(key.name for key in unreadable) | {error.name for error in clashes}
 
 
 def _first_clash(pool: Pool, others: Iterable[Pool]) -> tuple[str, str] | None:

@@ -16,7 +16,8 @@ from fairlead.planner.ledger import Use
 from fairlead.planner.pools import PoolIndex
 
 PREFIX = "metallb.io/"
-OLD_PREFIX = "metallb.universe.tf/"
+OLD_DOMAIN = "metallb.universe.tf"
+OLD_PREFIX = OLD_DOMAIN + "/"
 ADDRESSES = "loadBalancerIPs"
 POOL = "address-pool"
 SHARING = "allow-shared-ip"

@@ -48,14 +48,11 @@ def parse_ranges(texts: Sequence[str], field: str) -> tuple[AddressRange, ...]:
 
 def parse_selection(wire: ServiceAllocationWire, field: str) -> PoolSelection:
     """Parse `serviceAllocation`; duplicates and malformed selectors are refused."""
-    namespaces = tuple(wire.namespaces or ())
-    for index, namespace in enumerate(namespaces):
-        label_name(namespace, f"{field}.namespaces[{index}]")
     if wire.priority is not None and wire.priority < 0:
         raise ObjectFieldError(f"{field}.priority", f"{wire.priority} is negative")
     selection = PoolSelection(
         priority=wire.priority or 0,
-        namespaces=namespaces,
+        namespaces=tuple(wire.namespaces or ()),
         namespace_selectors=parse_selectors(
             wire.namespace_selectors, f"{field}.namespaceSelectors"
         ),

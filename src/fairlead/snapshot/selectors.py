@@ -7,6 +7,7 @@ import msgspec
 
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.selector import LabelRequirement, LabelSelector
+from fairlead.snapshot.text import label_key, label_value
 from fairlead.snapshot.wire import SelectorWire
 
 _NEEDS_VALUES = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
@@ -14,6 +15,9 @@ _NEEDS_VALUES = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": Fal
 
 def parse_selector(wire: SelectorWire, field: str) -> LabelSelector:
     """Parse a label selector."""
+    for key, value in (wire.match_labels or {}).items():
+        label_key(key, f"{field}.matchLabels")
+        label_value(value, f"{field}.matchLabels[{key}]")
     terms: list[LabelRequirement] = []
     for index, term in enumerate(wire.match_expressions or ()):
         where = f"{field}.matchExpressions[{index}]"
@@ -26,6 +30,9 @@ def parse_selector(wire: SelectorWire, field: str) -> LabelSelector:
         if needs_values != bool(term.values):
             says = "needs values" if needs_values else "takes no values"
             raise ObjectFieldError(f"{where}.values", f"operator {term.operator} {says}")
+        label_key(term.key, f"{where}.key")
+        for number, value in enumerate(term.values or ()):
+            label_value(value, f"{where}.values[{number}]")
         no_duplicates(term.values or (), f"{where}.values")
         terms.append(LabelRequirement(term.key, term.operator, tuple(term.values or ())))
     forms = [_term(term) for term in terms]

@@ -15,6 +15,7 @@ from fairlead.model.pool import AddressRange
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL_PART = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _DURATION = re.compile(r"(?:\d{1,12}(?:\.\d{0,9})?(?:ns|us|µs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -46,6 +47,21 @@ def subdomain_name(text: str, field: str) -> str:
             field,
             f"{text!r} is not a DNS subdomain (lower-case letters, digits, '-' and '.')",
         )
+    return text
+
+
+def label_key(text: str, field: str) -> str:
+    """Check the key of a label: a name of at most 63 characters after an optional `domain/`."""
+    domain, slash, name = text.rpartition("/")
+    if (slash and not _SUBDOMAIN.fullmatch(domain)) or not _LABEL_PART.fullmatch(name):
+        raise ObjectFieldError(field, f"{text!r} is not the key of a label")
+    return text
+
+
+def label_value(text: str, field: str) -> str:
+    """Check the value of a label: empty, or at most 63 letters, digits, '-', '_' and '.'."""
+    if text and not _LABEL_PART.fullmatch(text):
+        raise ObjectFieldError(field, f"{text!r} is not the value of a label")
     return text
 
 

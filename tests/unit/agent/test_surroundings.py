@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from fairlead.adapters.kube_watch import Changed, Failed
 from fairlead.adapters.lock import LockTimeoutError, edge_lock
 from fairlead.adapters.statusfile import read_status_file
 from fairlead.adapters.systemd import Notifier
@@ -24,7 +26,7 @@ from fairlead.agent.announcer import AnnounceState
 from fairlead.agent.config import AgentConfigError, LogFormat, load_config
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.logs import JsonFormatter, TextFormatter
-from fairlead.agent.metrics import Metrics
+from fairlead.agent.metrics import AgentCollector, Metrics
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.publisher import PublishCounts
 from fairlead.agent.report import Reporter, Sources, readings
@@ -32,6 +34,8 @@ from fairlead.agent.wanted import Held
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
+from fairlead.planner.usage import UNBOUNDED, PoolUsage
+from support.build import pool as a_pool
 from unit.agent.test_loop import INVENTORY, VIP, Edge
 
 # -- configuration -------------------------------------------------------------------------------
@@ -202,6 +206,9 @@ def test_own_addresses_are_never_vips() -> None:
 # -- metrics and status --------------------------------------------------------------------------
 
 
+POOL = a_pool("p", "198.51.100.0/28")
+
+
 def sources(**fields: Any) -> Sources:
     base: dict[str, Any] = {
         "edge": "edge1",
@@ -211,7 +218,7 @@ def sources(**fields: Any) -> Sources:
         "writes": PublishCounts(statuses=3),
         "backlog": lambda: 0,
         "holder": lambda: "edge2",
-        "pools": lambda: INVENTORY.pools,
+        "usage": lambda: (PoolUsage("lan", 10, 0, 1, 0), PoolUsage("six", 4, UNBOUNDED, 4, 2)),
         "pool_errors": lambda: (),
     }
     return Sources(**(base | fields))
@@ -249,9 +256,34 @@ def test_metrics_endpoint_tells_the_state() -> None:
     assert seen[("fairlead_event_to_kernel_seconds_bucket", "le=0.002")] == 1
     assert seen[("metallb_allocator_addresses_total", "pool=lan")] == 10
     assert seen[("metallb_allocator_addresses_in_use_total", "pool=lan")] == 1
+    assert seen[("metallb_allocator_ipv4_addresses_total", "pool=six")] == 4
+    assert seen[("metallb_allocator_ipv4_addresses_in_use_total", "pool=six")] == 4
+    assert seen[("metallb_allocator_ipv6_addresses_total", "pool=six")] == float(UNBOUNDED)
+    assert seen[("metallb_allocator_ipv6_addresses_in_use_total", "pool=six")] == 2
     announced = "ip=192.0.2.10,node=edge1,protocol=layer2,service=shop/web"
     assert seen[("metallb_speaker_announced", announced)] == 1
     assert seen[("metallb_k8s_client_config_stale_bool", "")] == 1
+    assert seen[("metallb_k8s_client_config_loaded_bool", "")] == 1
+
+
+def test_stale_mark_and_series_of_a_pool_go_with_their_cause() -> None:
+    edge = Edge()
+    pool = ObjectError(kind="IPAddressPool", namespace="metallb-system", name="p", message="bad")
+
+    def seen(**fields: Any) -> str:
+        registry = CollectorRegistry()
+        registry.register(AgentCollector(lambda: readings(edge.loop, sources(**fields))))
+        return generate_latest(registry).decode()
+
+    assert "metallb_k8s_client_config_loaded_bool 0.0" in seen()
+    edge.list_all()
+    edge.turn(Failed("IPAddressPool", pool, 1))
+    assert "metallb_k8s_client_config_stale_bool 1.0" in seen()
+    edge.turn(Changed("IPAddressPool", ObjectKey("metallb-system", "p"), POOL, 1))
+    repaired = seen(usage=lambda: ())
+    assert "metallb_k8s_client_config_stale_bool 0.0" in repaired
+    assert 'pool="lan"' not in repaired
+    assert "metallb_k8s_client_config_stale_bool 1.0" in seen(pool_errors=lambda: (pool,))
 
 
 def test_taken_metrics_port_does_not_stop_the_agent(caplog: pytest.LogCaptureFixture) -> None:

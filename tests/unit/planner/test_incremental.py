@@ -163,7 +163,7 @@ def test_a_list_removes_what_is_not_in_it_but_keeps_what_could_not_be_parsed() -
 def test_pools_of_another_namespace_are_not_read() -> None:
     made = PlannerState(INVENTORY)
     made.put(msgspec.structs.replace(P, namespace="default"))
-    assert made.pools == ()
+    assert not made.pool_index.by_name
 
 
 def test_a_pool_that_comes_and_overlaps_is_named_whatever_its_age() -> None:
@@ -174,7 +174,7 @@ def test_a_pool_that_comes_and_overlaps_is_named_whatever_its_age() -> None:
     made.remove("IPAddressPool", P.key)
     made.take_edge_delta("edge1")
     assert made.pool_errors == ()
-    assert [found.name for found in made.pools] == ["q"]
+    assert list(made.pool_index.by_name) == ["q"]
 
 
 def test_a_pool_edited_into_an_overlap_stays_as_it_was() -> None:
@@ -184,7 +184,7 @@ def test_a_pool_edited_into_an_overlap_stays_as_it_was() -> None:
     (error,) = made.pool_errors
     assert (error.name, error.field) == ("q", "spec.addresses[0]")
     assert "the version before stays in force" in error.message
-    assert [part.text for found in made.pools for part in found.ranges] == [
+    assert [part.text for found in made.pool_index.by_name.values() for part in found.ranges] == [
         "10.0.0.1-10.0.0.3",
         "10.0.1.0/24",
     ]

@@ -101,8 +101,8 @@ BAD = {
     "pool-key": ({"pools": [{**POOL, "auto_asign": False}]}, "pools[0]"),
     "pool-empty": ({"pools": [{"name": "p"}]}, "pools[0].addresses"),
     "pool-selector": (
-        {"pools": [{**POOL, "service_allocation": {"namespaces": ["A"]}}]},
-        "pools[0].service_allocation.namespaces[0]",
+        {"pools": [{**POOL, "service_allocation": {"namespaces": ["a", "a"]}}]},
+        "pools[0].service_allocation.namespaces[1]",
     ),
     "announce": ({"announce": ["arp"]}, "announce[0]"),
     "forwarding": ({"forwarding": "nat"}, "forwarding"),

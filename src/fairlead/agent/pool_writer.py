@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The thread that keeps pool objects true: counters in their status, Events on the invalid ones.
+
+Level-triggered: it is only told to look, and which objects were touched. What it once saw to be
+true is not read again until somebody touches the object or the truth changes, so that a Service
+that comes costs one read and one write per pool, and a manual edit of the counters is reverted.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable
+
+import msgspec
+
+from fairlead.adapters.kube_client import ApiError, ApiUnavailableError, KubeApi
+from fairlead.adapters.kube_pools import read_pool, write_counters
+from fairlead.adapters.kube_watch import Backoff
+from fairlead.adapters.kube_write import EventRecorder
+from fairlead.model.names import ObjectKey
+from fairlead.model.plan import ObjectError, PlanEvent
+from fairlead.planner.pools import PoolIndex
+from fairlead.planner.usage import PoolUsage
+
+log = logging.getLogger(__name__)
+
+REASON = "ConfigurationError"
+IN_FORCE = "the version before stays in force"
+_GATHER_SECONDS = 0.3  # many Services that come at once are one write
+
+
+class PoolReport(msgspec.Struct, frozen=True):
+    """What should be true of one pool object.
+
+    Attributes:
+        usage: Counters of its status; None leaves the status alone.
+        complaint: What is wrong with the object, "" for nothing.
+    """
+
+    key: ObjectKey
+    usage: PoolUsage | None
+    complaint: str
+
+
+def pool_reports(
+    pools: PoolIndex, namespace: str, usage: Iterable[PoolUsage], errors: Iterable[ObjectError]
+) -> list[PoolReport]:
+    """What should be true of pool objects, by key.
+
+    Args:
+        pools: Those in force, the inventory's among them, which are no objects.
+        namespace: Where pool objects are read from.
+        usage: How full pools are, those not in force included.
+        errors: Objects that can't be used, of any kind.
+    """
+    in_force = {pool.key for pool in pools.by_name.values() if pool.origin == "cluster"}
+    objects = in_force | {ObjectKey(namespace, name) for name in pools.unusable}
+    counters = {key: row for row in usage if (key := ObjectKey(namespace, row.name)) in objects}
+    complaints = {
+        ObjectKey(error.namespace, error.name): _sentence(error, in_force)
+        for error in errors
+        if error.kind == "IPAddressPool" and error.namespace and error.name
+    }
+    keys = sorted(counters.keys() | complaints.keys())
+    return [PoolReport(key, counters.get(key), complaints.get(key, "")) for key in keys]
+
+
+def _sentence(error: ObjectError, in_force: Collection[ObjectKey]) -> str:
+    text = f"{error.field}: {error.message}" if error.field else error.message
+    if text.endswith(IN_FORCE):
+        return text
+    kept = ObjectKey(error.namespace, error.name) in in_force
+    return f"{text}; {IN_FORCE if kept else 'nothing is given from this pool'}"
+
+
+class PoolWriter:
+    """Makes reports true while this edge leads; `look` may be called from any thread."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        recorder: EventRecorder,
+        *,
+        leading: Callable[[], bool],
+        reports: Callable[[], Iterable[PoolReport]],
+    ) -> None:
+        self._api, self._recorder = api, recorder
+        self._leading, self._reports = leading, reports
+        self._wake = threading.Condition()
+        self._due = self._busy = False
+        self._stopping = False
+        self._touched: set[ObjectKey] = set()
+        self._true: dict[ObjectKey, PoolReport] = {}
+        self._backoff = Backoff(first=0.2)
+        self._last_error = ""
+        self._thread = threading.Thread(target=self._run, name="pool-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the write under way."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+
+    def look(self, touched: Iterable[ObjectKey] = ()) -> None:
+        """Compare soon; these objects were touched, whatever was true of them before."""
+        with self._wake:
+            self._due = True
+            self._touched.update(touched)
+            self._wake.notify()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being written."""
+        return not (self._due or self._busy)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._due or self._stopping):
+                    self._wake.wait()
+                self._wake.wait_for(lambda: self._stopping, _GATHER_SECONDS)
+                if self._stopping:
+                    return
+                for key in self._touched:
+                    self._true.pop(key, None)
+                self._touched.clear()
+                self._due, self._busy = False, True
+            complete = self._pass() if self._leading() else True
+            with self._wake:
+                self._busy = False
+                if not complete:
+                    self._due = True
+                    self._wake.wait_for(lambda: self._stopping, self._backoff.next())
+
+    def _pass(self) -> bool:
+        """Make all reports true; False where the API server must be asked again."""
+        reports = {report.key: report for report in self._reports()}
+        self._true = {key: told for key, told in self._true.items() if key in reports}
+        complete = True
+        for key, report in reports.items():
+            if self._true.get(key) == report:
+                continue
+            if self._make_true(report):
+                self._true[key] = report
+            else:
+                complete = False
+        if complete:
+            self._backoff.reset()
+        return complete
+
+    def _make_true(self, report: PoolReport) -> bool:
+        """True when done, or when trying again would be pointless."""
+        try:
+            pool = read_pool(self._api, report.key)
+            if report.complaint:
+                event = PlanEvent("Warning", REASON, report.complaint)
+                self._recorder.record_once(pool.ref, event, pool.generation)
+            if report.usage is not None and write_counters(self._api, pool, report.usage):
+                log.debug("counters written", extra={"fields": {"pool": report.key}})
+        except ApiError as error:
+            if error.status == 404:
+                return True  # gone, or not served any more: the watch tells
+            self._complain(error)
+            return error.status in (400, 403, 405, 422)
+        except (ApiUnavailableError, msgspec.MsgspecError) as error:
+            self._complain(error)
+            return False
+        self._last_error = ""
+        return True
+
+    def _complain(self, error: Exception) -> None:
+        if str(error) != self._last_error:
+            log.warning("pool object not written: %s", error)
+        self._last_error = str(error)
