@@ -246,9 +246,8 @@ class Chooser:
             case.grant((own, added), pool.name, new=False)
             case.tell(NORMAL, "IPAllocated", f'Assigned additional IP "{added}"')
             return
+        # Also where the pool is full: to upstream one's own address is a free one.
         why = f"{listed([str(own), '<nil>'])} is not allowed in config"
-        if self._ledger.pick(pool, family_of(own), wish.use) is None:
-            why = f"{NO_ADDRESS} in pool {pool.name}"
         text = f"cannot assign additional IP in PreferDualStack: {why}"
         case.tell(NORMAL, "AdditionalAssignFailed", text)
         case.waits = True
