@@ -18,7 +18,7 @@ from fairlead.model.kube import (
     Taint,
 )
 from fairlead.model.names import Announce, Family, ObjectKey, Protocol, TrafficPolicy
-from fairlead.model.plan import ServicePlan
+from fairlead.model.plan import ObjectError, ServicePlan
 from fairlead.model.pool import AddressRange, Pool, PoolSelection
 from fairlead.model.selector import LabelSelector
 from fairlead.model.snapshot import Snapshot
@@ -36,6 +36,8 @@ V4 = [ip_address(f"10.0.0.{host}") for host in range(12)]
 V6 = [ip_address(f"fd00::{host:x}") for host in range(6)]
 NAMES = [ObjectKey(namespace, name) for namespace in ("a", "b") for name in "stuvwx"]
 NODES = ["n1", "n2", "n3", "n4"]
+UNUSABLE = ObjectError(kind="IPAddressPool", namespace="metallb-system", name="u", message="bad")
+"""A pool object that can't be read and was never in force."""
 TIMES = ["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"]
 
 
@@ -121,7 +123,7 @@ def services(draw, key: ObjectKey) -> Service:
         for name in sorted(draw(st.sets(st.sampled_from(sorted(_ANNOTATIONS)), max_size=3)))
     }
     if draw(st.booleans()):
-        annotations[POOL_NOTE] = draw(st.sampled_from(["p", "q"]))
+        annotations[POOL_NOTE] = draw(st.sampled_from(["p", "q", UNUSABLE.name]))
     held = draw(
         st.lists(st.sampled_from([*V4, *V6]), max_size=2, unique=True)
         | st.just([])
@@ -226,6 +228,7 @@ def snapshots(draw) -> Snapshot:
         l2_advertisements=draw(some(l2_advertisements())),
         bgp_advertisements=(*draw(some(bgp_advertisements())), *draw(aggregates(own_pools))),
         bgp_peers=draw(some(peers())),
+        errors=draw(st.sampled_from([(), (UNUSABLE,)])),
     )
 
 
