@@ -147,6 +147,7 @@ class LivePlayer:
                 raise
             self._api.request("POST", path, body=_without_nulls(body))
         else:
+            body["spec"].pop("ipFamilies", None)  # follows the policy, and may not be shortened
             for key in before["metadata"].get("annotations", {}):
                 if key != NOTE:
                     body["metadata"]["annotations"].setdefault(key, None)
