@@ -58,7 +58,8 @@ class LivePlayer:
     def _all_told(self) -> bool:
         for name, texts in self._told.items():
             if name in self._uids:
-                self._same(dict.fromkeys(texts, ""), dict.fromkeys(self._events(name), ""))
+                if odd := texts ^ self._events(name):
+                    raise KeyError(name, odd)
         return True
 
     # -- what the cluster holds -------------------------------------------------------------
