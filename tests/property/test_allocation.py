@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fairlead.model.kube import Service
-from fairlead.model.names import TrafficPolicy
+from fairlead.model.names import ObjectKey, TrafficPolicy
 from fairlead.planner.allocate import allocate
+from fairlead.planner.incremental import PlannerState
 from fairlead.planner.requests import POOL_NOTE
 from property.strategies_cluster import applied
 from support.build import INVENTORY, pool, port, svc
@@ -151,6 +152,58 @@ def test_held_over_is_only_what_was_held(cluster) -> None:
             assert service.annotations[POOL_NOTE] == "u"
             assert plan.addresses == tuple(address for address, _ in service.ingress)
             assert not any(address in one for one in pools for address in plan.addresses)
+
+
+events = st.one_of(
+    st.sampled_from("abcdef").flatmap(crowded),
+    st.sampled_from([*"abcdef", *POOLS, "unusable", "usable"]),
+)
+
+
+def essence(plans):
+    """Decisions without sentences: a refusal names who held the address when it was asked."""
+    return [
+        (p.key, p.addresses, p.pool, p.changed, p.refusal is None, [e.reason for e in p.events])
+        for p in plans
+    ]
+
+
+def written(state: PlannerState, services: dict[ObjectKey, Service]) -> None:
+    """Play the leader until it has nothing to write."""
+    for _ in range(12):
+        plans = [plan for plan in state.take_decisions() if plan.changed]
+        for plan in plans:
+            services[plan.key] = applied(services[plan.key], plan)
+            state.put(services[plan.key])
+        if not plans:
+            return
+    raise AssertionError("allocation does not come to rest")
+
+
+@UNHURRIED
+@given(clusters(), st.lists(events, min_size=1, max_size=8))
+def test_who_follows_changes_decides_as_who_starts_anew(cluster, changes) -> None:
+    """Freed addresses reach who waits, whatever freed them; so do pools that come and go."""
+    listed, pools = cluster
+    services: dict[ObjectKey, Service] = {}
+    bad: list[str] = []
+    state = PlannerState(INVENTORY)
+    for change in [pools, *listed, *changes]:
+        if isinstance(change, Service):
+            services[change.key] = change
+            state.put(change)
+        elif isinstance(change, tuple) or change in ("unusable", "usable"):
+            if isinstance(change, tuple):
+                pools = change
+            else:
+                bad = ["u"] if change == "unusable" else []
+            state.replace("IPAddressPool", pools, [ObjectKey("metallb-system", n) for n in bad])
+        else:
+            services.pop(ObjectKey("default", change), None)
+            state.remove("Service", ObjectKey("default", change))
+        written(state, services)
+        anew = allocate(services.values(), pools, (), INVENTORY, bad)
+        assert essence(state.decisions()) == essence(anew)
 
 
 def test_the_rule_said_twice_is_about_ports_at_all() -> None:
