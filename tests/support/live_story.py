@@ -57,9 +57,8 @@ class LivePlayer:
 
     def _all_told(self) -> bool:
         for name, texts in self._told.items():
-            if name in self._uids:
-                if odd := texts ^ self._events(name):
-                    raise KeyError(name, odd)
+            if name in self._uids and (odd := texts ^ self._events(name)):
+                raise KeyError(name, odd)
         return True
 
     # -- what the cluster holds -------------------------------------------------------------
