@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plans of whole sets of manifests equal their golden twins, byte for byte."""
+"""What `fairlead plan` prints about sets of manifests equals its golden twins, byte for byte."""
 
 import os
 import subprocess
@@ -12,15 +12,34 @@ HERE = Path(__file__).parent / "plan"
 ROOT = Path(__file__).parents[2]
 FAIRLEAD = str(Path(sys.executable).with_name("fairlead"))
 
+JSON = ["--format", "json"]
+EXAMPLE = ["--manifests", "examples/cluster", "--edges", "examples/edges.yaml"]
+METALLB = [
+    "--manifests",
+    "tests/golden/plan/metallb.yaml",
+    "--edges",
+    "tests/golden/plan/edges.yaml",
+]
+CHANGE = [*EXAMPLE, "--what-if", "examples/change"]
+
 CASES = {
     # twin -> (arguments, exit status)
-    "example": (["examples/cluster.yaml", "--edges", "examples/edges.yaml"], 0),
-    "advertisements": (
-        ["examples/cluster.yaml", "examples/advertisements.yaml", "--edges", "examples/edges.yaml"],
-        0,
-    ),
-    "example-without-edges": (["examples/cluster.yaml"], 0),
-    "metallb": (["tests/golden/plan/metallb.yaml", "--edges", "tests/golden/plan/edges.yaml"], 2),
+    "example.json": ([*EXAMPLE, *JSON], 0),
+    "example.txt": (EXAMPLE, 0),
+    "example-without-edges.json": (["--manifests", "examples/cluster", *JSON], 0),
+    "metallb.json": ([*METALLB, *JSON], 2),
+    "explain-local.txt": ([*EXAMPLE, "--explain", "database/postgresql-external"], 0),
+    "explain-local.json": ([*EXAMPLE, "--explain", "database/postgresql-external", *JSON], 0),
+    "explain-shared.txt": ([*EXAMPLE, "--explain", "voice/dns-tcp"], 0),
+    "explain-cluster.txt": ([*EXAMPLE, "--explain", "voice/dns-udp"], 0),
+    "explain-exhausted.txt": ([*EXAMPLE, "--explain", "batch/job-c"], 0),
+    "explain-taken.txt": ([*EXAMPLE, "--explain", "voice/intruder"], 0),
+    "explain-outside.txt": ([*EXAMPLE, "--explain", "shop/elsewhere"], 0),
+    "explain-no-endpoints.txt": ([*EXAMPLE, "--explain", "shop/web"], 0),
+    "explain-public.txt": ([*EXAMPLE, "--explain", "shop/public"], 0),
+    "explain-not-ours.txt": ([*EXAMPLE, "--explain", "database/postgresql"], 0),
+    "change.txt": (CHANGE, 1),
+    "change.json": ([*CHANGE, *JSON], 1),
 }
 
 
@@ -28,7 +47,7 @@ CASES = {
 def test_plan_equals_its_twin(twin: str, update_golden: bool) -> None:
     arguments, status = CASES[twin]
     done = subprocess.run(
-        [FAIRLEAD, "plan", "--format", "json", "--manifests", *arguments],
+        [FAIRLEAD, "plan", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -36,11 +55,18 @@ def test_plan_equals_its_twin(twin: str, update_golden: bool) -> None:
         env={**os.environ, "PYTHONHASHSEED": "random"},
     )
     assert done.returncode == status, done.stderr
-    path = HERE / f"{twin}.json"
+    path = HERE / twin
     if update_golden:
         path.write_text(done.stdout)
     assert done.stdout == path.read_text()
 
 
+@pytest.mark.parametrize("twin", sorted(twin for twin in CASES if twin.endswith(".txt")))
+def test_text_fits_a_terminal_of_80_columns(twin: str) -> None:
+    lines = (HERE / twin).read_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in "".join(lines)
+
+
 def test_no_twin_is_orphaned() -> None:
-    assert {path.stem for path in HERE.glob("*.json")} == set(CASES)
+    assert {path.name for path in HERE.iterdir() if path.suffix != ".yaml"} == set(CASES)

@@ -11,7 +11,7 @@ from support.modules import REPOSITORY, fail_module, run_module
 
 EXAMPLES = REPOSITORY / "examples"
 INVENTORY = yaml.safe_load((EXAMPLES / "edges.yaml").read_text())
-MANIFESTS = [str(EXAMPLES / "cluster.yaml")]
+MANIFESTS = [str(EXAMPLES / "cluster")]
 BROKEN = {
     "apiVersion": "v1",
     "kind": "Service",
@@ -39,13 +39,19 @@ def test_is_what_the_command_prints():
         [
             "192.168.1.240-192.168.1.250",
             "192.168.2.0-192.168.2.15",
+            "192.168.3.1-192.168.3.2",
+            "203.0.113.0-203.0.113.7",
             "fd00:1::240-fd00:1::250",
         ]
     )
 
 
 def test_objects_and_manifests_give_the_same_plan():
-    objects = list(yaml.safe_load_all((EXAMPLES / "cluster.yaml").read_text()))
+    objects = [
+        document
+        for path in sorted((EXAMPLES / "cluster").iterdir())
+        for document in yaml.safe_load_all(path.read_text())
+    ]
     by_objects = run_module("plan", {"inventory": INVENTORY, "objects": objects})
     by_manifests = run_module("plan", {"inventory": INVENTORY, "manifests": MANIFESTS})
     assert by_objects["plan"] == by_manifests["plan"]

@@ -18,7 +18,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "fairlead.agent.command:agent_command",
         "Keep this edge true to the cluster (a service).",
     ),
-    "plan": ("fairlead.cli.plan:plan", "Show what manifests would become, offline."),
+    "plan": ("fairlead.cli.plan:plan", "Show what a cluster becomes, why, and what a change does."),
     "status": ("fairlead.cli.status:status_command", "Show what this edge carries now."),
     "version": ("fairlead.cli.main:version", "Print the version."),
 }

@@ -1,90 +1,153 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plan as tables for people."""
+"""A plan as text for people: Services, then what each edge carries."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from fairlead.cli.text import columns, counted, paragraph
+from fairlead.diff.plans import server_name
+from fairlead.model.names import ObjectKey
+from fairlead.model.plan import EdgePlan, Plan, RealServer, ServicePlan, VipAddress, VirtualServer
 
-from fairlead.model.plan import EdgePlan, Plan, RealServer, ServicePlan, VirtualServer
-
+MAX_ROWS = 50
+"""Services and edges' Services beyond this are summed up, unless everything is asked for."""
 MAX_REALS = 8
-PIPED_WIDTH = 160
-WHOLE = frozenset({"Service", "Address", "Virtual server"})
 
 
-def print_plan(plan: Plan) -> None:
-    """Print Services, then what edges carry; edges that carry the same are shown once."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPED_WIDTH)
-    console.print(_services(plan.services))
-    shown: list[tuple[EdgePlan, str]] = []
-    for name in sorted(plan.edges):
-        edge = plan.edges[name]
-        same = next((first for other, first in shown if _carries_same(other, edge)), None)
-        if same is not None:
-            console.print(f"\n[bold]{name}[/]: virtual servers as {same}{_vrrp_text(edge)}")
-            continue
-        shown.append((edge, name))
-        console.print(f"\n[bold]{name}[/]{_vrrp_text(edge)}")
-        console.print(_addresses(edge))
-        console.print(_virtual_servers(edge))
+def plan_text(plan: Plan, *, everything: bool = False) -> str:
+    """The whole plan; edges that carry the same are shown once."""
+    lines = list(_services(plan.services, everything=everything))
+    for names, edge in _alike(plan.edges):
+        lines += ["", f"Edge {names[0]}" if len(names) == 1 else f"Edges {', '.join(names)}"]
+        lines += _announcers(names, plan.edges)
+        lines += _addresses(edge.addresses, everything=everything)
+        for one in edge.failed:
+            text = f"! {one.service} not by {one.way}: {one.message}"
+            lines += paragraph(text, "  ", "    ")
+        lines += _virtual_servers(edge.virtual_servers, everything=everything)
     granted = sum(bool(service.addresses) for service in plan.services)
     refused = sum(service.refusal is not None for service in plan.services)
-    console.print(f"\n{granted} Services with an address, {refused} without")
+    lines += ["", f"{counted(granted, 'Service')} with an address, {refused:,} without"]
+    return "\n".join(lines)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in WHOLE)
-    return table
-
-
-def _services(services: tuple[ServicePlan, ...]) -> Table:
-    table = _table("Services", "Service", "Address", "Pool", "What happens")
-    for service in services:
-        said = Text()
-        for event in service.events:
-            style = "yellow" if event.type == "Warning" else ""
-            said.append(f"{event.reason}: {event.message}\n", style=style)
-        if service.refusal and not service.events:
-            said.append(f"{service.refusal.reason}: {service.refusal.message}\n", style="yellow")
-        said.rstrip()
-        addresses = "\n".join(str(address) for address in service.addresses)
-        table.add_row(
-            Text(str(service.key)),
-            Text(addresses) if addresses else Text("none", style="red"),
-            Text(service.pool or ""),
-            said,
+def _services(services: Sequence[ServicePlan], *, everything: bool) -> Iterator[str]:
+    shown = list(services)
+    if len(shown) > MAX_ROWS and not everything:
+        pools = Counter(service.pool or "" for service in services if service.addresses)
+        yield from columns(
+            ("POOL", "SERVICES"), [(name, f"{count:,}") for name, count in sorted(pools.items())]
         )
-    return table
+        yield ""
+        shown = [service for service in services if not service.addresses]
+        hidden = len(shown) - MAX_ROWS
+        shown = shown[:MAX_ROWS]
+        if hidden > 0:
+            yield f"The first {MAX_ROWS} without an address ({hidden:,} more; --all lists them):"
+    rows = [row for service in shown for row in _service_rows(service)]
+    if not rows:
+        return
+    table = columns(("SERVICE", "ADDRESS", "POOL"), [cells for cells, _ in rows])
+    yield table[0]
+    for line, (_, said) in zip(table[1:], rows, strict=True):
+        yield line
+        yield from said
 
 
-def _addresses(edge: EdgePlan) -> Table:
-    table = _table("Addresses", "Address", "Announced by", "Ready")
-    for vip in edge.addresses:
-        ways = ", ".join(way.value for way in vip.announce) or "nothing"
-        table.add_row(str(vip.address), ways, "yes" if vip.ready else "no endpoint: not announced")
-    return table
+def _service_rows(
+    service: ServicePlan,
+) -> Iterator[tuple[tuple[str, str, str], list[str]]]:
+    """One row for each address, what is to be said below the last."""
+    addresses = [str(address) for address in service.addresses] or ["none"]
+    for index, address in enumerate(addresses):
+        first, last = index == 0, index == len(addresses) - 1
+        cells = (str(service.key) if first else "", address, (service.pool or "") if first else "")
+        yield cells, _said(service) if last else []
 
 
-def _virtual_servers(edge: EdgePlan) -> Table:
-    table = _table("Virtual servers", "Virtual server", "Service", "How", "Real servers (weight)")
-    for server in edge.virtual_servers:
-        table.add_row(
-            f"{_endpoint(str(server.address), server.port)}/{server.protocol}",
-            Text(str(server.service)),
-            _how(server),
-            _reals(server.real_servers),
-        )
-    return table
+def _said(service: ServicePlan) -> list[str]:
+    texts = [
+        f"{event.reason}: {event.message}"
+        for event in service.events
+        if event.reason != "IPAllocated"  # the row says so itself
+    ]
+    if service.refusal and not texts:
+        texts = [f"{service.refusal.reason}: {service.refusal.message}"]
+    return [line for text in texts for line in paragraph(text, "    ", "      ")]
 
 
-def _how(server: VirtualServer) -> str:
+def _alike(edges: Mapping[str, EdgePlan]) -> list[tuple[list[str], EdgePlan]]:
+    """Edges by what they carry and can't do: names and one that speaks for them."""
+    groups: list[tuple[list[str], EdgePlan]] = []
+    for name in sorted(edges):
+        edge = edges[name]
+        for names, other in groups:
+            if _carried(edge) == _carried(other):
+                names.append(name)
+                break
+        else:
+            groups.append(([name], edge))
+    return groups
+
+
+def _carried(edge: EdgePlan) -> tuple[object, ...]:
+    failed = [(one.service, one.way, one.message) for one in edge.failed]
+    return edge.virtual_servers, edge.addresses, failed
+
+
+def _announcers(names: Sequence[str], edges: Mapping[str, EdgePlan]) -> Iterator[str]:
+    for name in names:
+        edge = edges[name]
+        said = [
+            f"VRRP {one.instance} (id {one.vrid}, priority {one.priority}): "
+            f"{counted(len(one.addresses), 'address', 'addresses')}"
+            for one in edge.vrrp
+        ]
+        if edge.bgp:
+            said.append(f"BGP: {counted(len(edge.bgp), 'route')}")
+        text = "; ".join(said) or "announces nothing"
+        yield from paragraph(f"{name}: {text}" if len(names) > 1 else text, "  ", "    ")
+
+
+def _addresses(vips: Sequence[VipAddress], *, everything: bool) -> Iterator[str]:
+    if not vips:
+        return
+    yield ""
+    if len(vips) > MAX_ROWS and not everything:
+        ready = sum(vip.ready for vip in vips)
+        yield f"  {len(vips):,} addresses, {ready:,} of them ready"
+        return
+    yield from columns(("ADDRESS", "ANNOUNCED"), [(str(v.address), _ways(v)) for v in vips], "  ")
+
+
+def _ways(vip: VipAddress) -> str:
+    if not vip.ready:
+        return "no: no endpoint can answer"
+    return ", ".join(way.value for way in vip.announce) or "no: no advertisement"
+
+
+def _virtual_servers(servers: Sequence[VirtualServer], *, everything: bool) -> Iterator[str]:
+    if not servers:
+        return
+    by_service: dict[ObjectKey, list[VirtualServer]] = {}
+    for server in servers:
+        by_service.setdefault(server.service, []).append(server)
+    yield ""
+    if len(by_service) > MAX_ROWS and not everything:
+        reals = sum(len(server.real_servers) for server in servers)
+        yield f"  {len(servers):,} virtual servers of {len(by_service):,} Services, "
+        yield f"  {reals:,} real servers (--all lists them, --explain tells about one Service)"
+        return
+    yield "  VIRTUAL SERVERS, real servers with weight"
+    for key in sorted(by_service):
+        yield from paragraph(str(key), "  ")
+        for server in by_service[key]:
+            yield from paragraph(f"{server_name(server)}  {how(server)}", "    ", "        ")
+            yield from paragraph(_reals(server.real_servers), "      ", "      ")
+
+
+def how(server: VirtualServer) -> str:
+    """Forwarding, scheduler and the like in a few words."""
     words = [server.forwarding.value, server.scheduler]
     if server.persistence_seconds is not None:
         words.append(f"ClientIP {server.persistence_seconds} s")
@@ -93,27 +156,21 @@ def _how(server: VirtualServer) -> str:
     return ", ".join(words)
 
 
-def _reals(reals: tuple[RealServer, ...]) -> str:
+def _reals(reals: Sequence[RealServer]) -> str:
     if not reals:
         return "none"
-    shown = [f"{_endpoint(str(r.address), r.port)} ({r.weight})" for r in reals[:MAX_REALS]]
+    shown = [_real(real) for real in reals[:MAX_REALS]]
     if len(reals) > MAX_REALS:
-        weights = Counter(real.weight for real in reals[MAX_REALS:])
-        rest = ", ".join(f"{count} x weight {weight}" for weight, count in sorted(weights.items()))
-        shown.append(f"and {rest}")
-    return "\n".join(shown)
+        shown.append(_rest(reals[MAX_REALS:]))
+    return ", ".join(shown)
 
 
-def _endpoint(address: str, port: int) -> str:
-    return f"\\[{address}]:{port}" if ":" in address else f"{address}:{port}"
+def _real(real: RealServer) -> str:
+    address = f"[{real.address}]" if real.address.version == 6 else str(real.address)
+    return f"{address}:{real.port} ({real.weight})"
 
 
-def _vrrp_text(edge: EdgePlan) -> str:
-    parts = [f"VRRP {v.instance} (id {v.vrid}, priority {v.priority})" for v in edge.vrrp]
-    if edge.bgp:
-        parts.append(f"{len(edge.bgp)} BGP routes")
-    return "".join(f", {part}" for part in parts)
-
-
-def _carries_same(one: EdgePlan, other: EdgePlan) -> bool:
-    return one.virtual_servers == other.virtual_servers and one.addresses == other.addresses
+def _rest(reals: Iterable[RealServer]) -> str:
+    weights = Counter(real.weight for real in reals)
+    rest = ", ".join(f"{count} of weight {weight}" for weight, count in sorted(weights.items()))
+    return f"and {rest}"

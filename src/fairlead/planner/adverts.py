@@ -170,9 +170,13 @@ class Advertising:
 
     def reaches_edge(self, one: ServiceClass, way: Announce, edge: str) -> bool:
         """Whether any advertisement of a class is for this edge."""
+        return bool(self.matching(one, way, edge))
+
+    def matching(self, one: ServiceClass, way: Announce, edge: str) -> tuple[str, ...]:
+        """Names of the advertisements of a class that are for this edge."""
         if way is Announce.VRRP:
-            return any(edge in self._l2_edges[index] for index in one.l2)
-        return any(edge in self._bgp_edges[index] for index in one.bgp)
+            return tuple(self.adverts.l2[i].name for i in one.l2 if edge in self._l2_edges[i])
+        return tuple(self.adverts.bgp[i].name for i in one.bgp if edge in self._bgp_edges[i])
 
     def pool_reaches(self, pool: str, edge: str) -> bool:
         """Whether any BGPAdvertisement takes a pool to an edge, for whatever Services."""

@@ -9,6 +9,7 @@ from fairlead.model.plan import ServicePlan
 from fairlead.model.pool import Pool
 from fairlead.planner.allocator import Allocator
 from fairlead.planner.pools import namespace_labels
+from fairlead.planner.trail import Trail
 
 
 def allocate(
@@ -16,7 +17,9 @@ def allocate(
     pools: Iterable[Pool],
     namespaces: Iterable[Namespace],
     inventory: Inventory,
+    *,
     unusable: Collection[str] = (),
+    trail: Trail | None = None,
 ) -> tuple[ServicePlan, ...]:
     """Decide for all Services at once; sorted by namespace and name.
 
@@ -28,8 +31,9 @@ def allocate(
         inventory: Says which class of Services is ours.
         unusable: Names of pool objects that can't be used: who holds addresses of theirs by its
             pool note keeps them.
+        trail: Takes down what was looked at for one Service.
     """
-    allocator = Allocator(inventory, pools, namespace_labels(namespaces), unusable)
+    allocator = Allocator(inventory, pools, namespace_labels(namespaces), unusable, trail)
     for service in services:
         allocator.put(service)
     return tuple(allocator.run())

@@ -26,6 +26,7 @@ from fairlead.planner.ledger import Claim, Ledger
 from fairlead.planner.pools import NamespaceLabels, PoolIndex, reserved_addresses
 from fairlead.planner.requests import POOL_NOTE, is_ours
 from fairlead.planner.shape import shape_events
+from fairlead.planner.trail import Trail
 
 
 class Allocator:
@@ -37,8 +38,10 @@ class Allocator:
         pools: Iterable[Pool] = (),
         labels: NamespaceLabels | None = None,
         unusable: Collection[str] = (),
+        trail: Trail | None = None,
     ) -> None:
         self._inventory = inventory
+        self._trail = trail
         self._services: dict[ObjectKey, Service] = {}
         self._decided: dict[ObjectKey, ServicePlan] = {}
         # Addresses decided but not yet seen in status, and the status they were decided on.
@@ -156,6 +159,8 @@ class Allocator:
             if not is_ours(service, self._inventory):
                 continue
             case = decide(service, self._pools, self._granted.get(service.key))
+            if self._trail is not None and self._trail.key == service.key:
+                case.follow(self._trail)
             if case.wish and case.wish.addresses:
                 self._named[service.key] = case.wish.addresses
                 self._ledger.name(case.wish.addresses)

@@ -17,6 +17,7 @@ from fairlead.planner.requests import (
     wanted_families,
     wish_of,
 )
+from fairlead.planner.trail import Outcome, Phase, Step, Trail, wish_told
 
 NORMAL, WARNING = "Normal", "Warning"
 FAILED = "AllocationFailed"
@@ -32,6 +33,7 @@ class Case:
             its own.
         addresses, pool: The decision.
         waits: Whether an address set free could change the decision.
+        trail: Where to write what was looked at, None where nobody asks.
     """
 
     service: Service
@@ -43,6 +45,25 @@ class Case:
     refusal: Refusal | None = None
     events: list[PlanEvent] = field(default_factory=list)
     waits: bool = False
+    trail: Trail | None = None
+
+    def follow(self, trail: Trail) -> None:
+        """Take down what is looked at from here on, and what the case was opened with."""
+        self.trail = trail
+        wish = self.wish
+        if wish is None:
+            return
+        for text in wish_told(wish, self.service):
+            self.note(Step(Phase.WISH, Outcome.LOOKED, text))
+        recorded = tuple([address for address, _ in self.service.ingress])
+        if recorded and not self.held:
+            text = "not of the families that it wants, or not readable"
+            self.note(Step(Phase.HELD, Outcome.NO, text, addresses=recorded))
+
+    def note(self, step: Step) -> None:
+        """Write a step to the trail, if somebody follows it."""
+        if self.trail is not None:
+            self.trail.add(step)
 
     def tell(self, kind: str, reason: str, message: str) -> None:
         """Raise an Event on the Service."""

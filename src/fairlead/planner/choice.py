@@ -7,8 +7,9 @@ from fairlead.model.names import Family, IPAddress, family_of
 from fairlead.model.pool import Pool
 from fairlead.planner.case import NORMAL, WARNING, Case
 from fairlead.planner.ledger import Ledger
-from fairlead.planner.pools import NamespaceLabels, PoolIndex, admits
+from fairlead.planner.pools import NamespaceLabels, PoolIndex, closed_to, objection
 from fairlead.planner.requests import POOL_NOTE, Wish, listed
+from fairlead.planner.trail import Outcome, Phase, Step, passed_over
 
 NO_ADDRESS = "no available IPs"
 Found = tuple[tuple[IPAddress, ...], Pool]
@@ -39,9 +40,11 @@ class Chooser:
                     f'current IP for "{case.service.key}" not allowed by config, '
                     f"will attempt for new IP assignment: {why}",
                 )
+                case.note(Step(Phase.HELD, Outcome.NO, str(why), addresses=case.held))
                 case.held = ()
                 continue
             self._ledger.claim(wish.use, case.held)
+            case.note(Step(Phase.HELD, Outcome.YES, "still allowed", pool, case.held))
             case.grant(case.held, pool, new=False)
 
     def settle(self, cases: Sequence[Case]) -> None:
@@ -62,6 +65,7 @@ class Chooser:
         wish = case.wish
         if wish is None or not wish.address_error:
             return
+        case.note(Step(Phase.REQUEST, Outcome.NO, wish.address_error))
         if case.addresses:
             text = f"invalid requested loadbalancer IPs: {wish.address_error}"
             case.tell(WARNING, "LoadBalancerFailed", text)
@@ -115,14 +119,17 @@ class Chooser:
                     result = self._requested(case)
                 except AllocationError as why:
                     failed[id(case)] = str(why)
+                    case.note(Step(Phase.REQUEST, Outcome.NO, str(why)))
                     continue
                 found.append((case, result))
+                case.note(Step(Phase.REQUEST, Outcome.YES, "granted", result[1].name, result[0]))
             holders = {id(c): failed[id(c)] for c in cases if id(c) in failed and c.addresses}
             if not holders:
                 for case, (addresses, pool) in found:
                     case.grant(addresses, pool.name, new=True)
                 return {**staying, **failed}
             staying.update(holders)
+            _note_again(found)
 
     def _reclaim(self, case: Case) -> None:
         if case.wish is not None and case.addresses:
@@ -155,8 +162,7 @@ class Chooser:
         pool = self._pools.common_owner(addresses)
         if pool is None:
             raise AllocationError(f"{listed(addresses)} is not allowed in config")
-        if not admits(pool, case.service, self._labels):
-            raise AllocationError(f"pool {pool.name} not compatible for ip assignment")
+        self._see_admitted(case, pool)
         self._no_quarrel(wish, addresses)
         return pool
 
@@ -175,36 +181,45 @@ class Chooser:
             if problem:
                 raise AllocationError(problem)
 
+    def _see_admitted(self, case: Case, pool: Pool) -> None:
+        """See that a pool's selectors let a case in."""
+        why = objection(pool, case.service, self._labels)
+        if why:
+            case.note(Step(Phase.CHOICE, Outcome.NO, why, pool.name))
+            raise AllocationError(f"pool {pool.name} not compatible for ip assignment")
+
     def _choose(self, case: Case) -> None:
         """Step 3: an address for a case that has none."""
         wish = _wish(case)
         try:
             found = self._from_pool(case, wish) if wish.pool else self._from_any(case, wish)
         except AllocationError as why:
+            case.note(Step(Phase.CHOICE, Outcome.NO, str(why)))
             case.refuse(str(why))
             return
         addresses, pool = self._take(case, found)
+        case.note(Step(Phase.CHOICE, Outcome.YES, "taken", pool.name, addresses))
         case.grant(addresses, pool.name, new=True)
 
     def _from_pool(self, case: Case, wish: Wish) -> Found:
         pool = self._pools.by_name.get(wish.pool)
         if pool is None:
             raise AllocationError(f'unknown pool "{wish.pool}"')
-        picked = self._pick(pool, wish)
+        picked = self._pick(case, pool, wish)
         if not picked:
             raise AllocationError(f"{NO_ADDRESS} in pool {pool.name}")
         if wish.dual_required and len(picked) < 2:
             raise AllocationError(f"{NO_ADDRESS} in pool {pool.name} for dual IPFamily")
-        if not admits(pool, case.service, self._labels):
-            raise AllocationError(f"pool {pool.name} not compatible for ip assignment")
+        self._see_admitted(case, pool)
         return _in_order(picked), pool
 
     def _from_any(self, case: Case, wish: Wish) -> Found:
         """The first pool that can give all families; else, if that will do, the preferred one."""
+        self._note_closed(case)
         for group in self._pools.candidates(case.service, self._labels):
             fallback: dict[Family, Found] = {}
             for pool in group:
-                picked = self._pick(pool, wish)
+                picked = self._pick(case, pool, wish)
                 if len(picked) == len(wish.families):
                     return _in_order(picked), pool
                 if not wish.dual_required:
@@ -215,13 +230,39 @@ class Chooser:
                     return fallback[family]
         raise AllocationError(NO_ADDRESS)
 
-    def _pick(self, pool: Pool, wish: Wish) -> dict[Family, IPAddress]:
+    def _pick(self, case: Case, pool: Pool, wish: Wish) -> dict[Family, IPAddress]:
         picked = {}
         for family in wish.families:
             address = self._ledger.pick(pool, family, wish.use)
             if address is not None:
                 picked[family] = address
+            self._note_pick(case, pool, family, address)
         return picked
+
+    def _note_pick(self, case: Case, pool: Pool, family: Family, address: IPAddress | None) -> None:
+        """Write down what a pool has to offer; looking at what it has not takes time."""
+        if case.trail is None:
+            return
+        use = _wish(case).use
+        passed, more = passed_over((self._ledger, self._pools), pool, family, use, address)
+        if address is not None:
+            found = Step(
+                Phase.CHOICE, Outcome.LOOKED, "offers", pool.name, (address,), passed, more
+            )
+        elif passed:
+            text = f"has no {family} address left"
+            found = Step(Phase.CHOICE, Outcome.NO, text, pool.name, (), passed, more)
+        else:
+            found = Step(Phase.CHOICE, Outcome.NO, f"has no {family} range", pool.name)
+        case.note(found)
+
+    def _note_closed(self, case: Case) -> None:
+        """Write down which pools automatic choice does not look at."""
+        if case.trail is not None:
+            for pool in self._pools.by_name.values():
+                why = closed_to(pool, case.service, self._labels)
+                if why:
+                    case.note(Step(Phase.CHOICE, Outcome.NO, why, pool.name))
 
     def _lacks_family(self, case: Case) -> bool:
         wish = case.wish
@@ -245,11 +286,13 @@ class Chooser:
             self._ledger.claim(wish.use, (own, added))
             case.grant((own, added), pool.name, new=False)
             case.tell(NORMAL, "IPAllocated", f'Assigned additional IP "{added}"')
+            case.note(Step(Phase.SECOND_FAMILY, Outcome.YES, "added", pool.name, (added,)))
             return
         # Also where the pool is full: to upstream one's own address is a free one.
         why = f"{listed([str(own), '<nil>'])} is not allowed in config"
         text = f"cannot assign additional IP in PreferDualStack: {why}"
         case.tell(NORMAL, "AdditionalAssignFailed", text)
+        case.note(Step(Phase.SECOND_FAMILY, Outcome.NO, why, pool.name))
         case.waits = True
 
 
@@ -257,6 +300,12 @@ def _wish(case: Case) -> Wish:
     if case.wish is None:
         raise AllocationError("the Service can't have an address")
     return case.wish
+
+
+def _note_again(found: Sequence[tuple[Case, Found]]) -> None:
+    for case, _ in found:
+        text = "tried anew: another Service keeps its address after all"
+        case.note(Step(Phase.REQUEST, Outcome.LOOKED, text))
 
 
 def _in_order(picked: dict[Family, IPAddress]) -> tuple[IPAddress, ...]:

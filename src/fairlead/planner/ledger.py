@@ -146,6 +146,10 @@ class Ledger:
         for address in addresses:
             self._named[address] = self._named.get(address, 0) + 1
 
+    def is_named(self, address: IPAddress) -> bool:
+        """Whether some Service asks for this address by name."""
+        return address in self._named
+
     def unname(self, addresses: Iterable[IPAddress]) -> None:
         """Take such a note back."""
         for address in addresses:

@@ -34,14 +34,27 @@ def admits_local(node: Node) -> bool:
     Not by its Ready condition: where a node is NotReady its endpoints are unready already, and the
     cloud providers' controllers do likewise (KEP-3458). A cordon changes nothing.
     """
-    if EXCLUDE_LABEL in node.labels or node.network_unavailable:
-        return False
-    return not any(taint.key in DELETION_TAINTS for taint in node.taints)
+    return not local_obstacle(node)
 
 
 def admits_cluster(node: Node) -> bool:
     """Whether a node may serve any endpoint (policy Cluster)."""
-    return node.ready and admits_local(node)
+    return not cluster_obstacle(node)
+
+
+def local_obstacle(node: Node) -> str:
+    """Why a node may not serve even its own endpoints, "" if it may."""
+    if EXCLUDE_LABEL in node.labels:
+        return f"it carries the label {EXCLUDE_LABEL}"
+    if node.network_unavailable:
+        return "its condition NetworkUnavailable is true"
+    taint = next((taint.key for taint in node.taints if taint.key in DELETION_TAINTS), "")
+    return f"it carries the taint {taint}" if taint else ""
+
+
+def cluster_obstacle(node: Node) -> str:
+    """Why a node may not serve any endpoint (policy Cluster), "" if it may."""
+    return local_obstacle(node) if node.ready else "it is NotReady"
 
 
 class NodeIndex:

@@ -17,19 +17,23 @@ from fairlead.planner.edges import edge_plan, virtual_server_order
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pools import unusable_names, usable_pools
 from fairlead.planner.shape import address_order, service_ready_on, shape_service
+from fairlead.planner.trail import Trail
 
 
-def make_plan(snapshot: Snapshot, inventory: Inventory) -> Plan:
+def make_plan(snapshot: Snapshot, inventory: Inventory, trail: Trail | None = None) -> Plan:
     """Compute the whole plan. Pure and deterministic; the order of the input does not matter.
 
     What edges carry are the allocator's decisions, not yet what status says: the caller writes
-    status (playbook mode) or only looks (`fairlead plan`).
+    status (playbook mode) or only looks (`fairlead plan`). `trail` takes down what the allocator
+    looked at for one Service (`fairlead.planner.explain`).
     """
     pools, pool_errors = usable_pools(inventory, snapshot.pools)
     adverts = adverts_of(snapshot, inventory, pools)
     advertising = Advertising(inventory, pools, adverts)
     unusable = unusable_names(_unreadable_pools(snapshot, inventory), pool_errors)
-    decisions = allocate(snapshot.services, pools, snapshot.namespaces, inventory, unusable)
+    decisions = allocate(
+        snapshot.services, pools, snapshot.namespaces, inventory, unusable=unusable, trail=trail
+    )
     servers, vips = _shape_all(snapshot, decisions, inventory)
     by_address = sorted(vips.items(), key=lambda row: address_order(row[0]))
     rows = [advertising.row(address, vip.users, vip.pool) for address, vip in by_address]

@@ -65,7 +65,13 @@ class PoolIndex:
 
     def forbids(self, pool: Pool, address: IPAddress) -> bool:
         """Whether an address of a pool may not be given to anybody."""
-        return address in self._reserved or is_avoided(pool, address)
+        return bool(self.why_forbidden(pool, address))
+
+    def why_forbidden(self, pool: Pool, address: IPAddress) -> str:
+        """Why nobody may have an address of a pool, "" if somebody may."""
+        if address in self._reserved:
+            return "it is an edge's, a router's or the VRRP group's own"
+        return "avoidBuggyIPs: it ends in .0 or .255" if is_avoided(pool, address) else ""
 
     def holds_over(self, note: str, addresses: Iterable[IPAddress]) -> bool:
         """Whether holders keep addresses although no pool has them (decision 0013).
@@ -93,9 +99,7 @@ class PoolIndex:
 
         Pinned ones by priority (0 is last), then name; open ones by name.
         """
-        pinned = [
-            pool for pool in self._pinned if pool.auto_assign and admits(pool, service, labels)
-        ]
+        pinned = [pool for pool in self._pinned if not closed_to(pool, service, labels)]
         return pinned, [pool for pool in self._open if pool.auto_assign]
 
     def has_family(self, family: Family) -> bool:
@@ -104,22 +108,34 @@ class PoolIndex:
 
 
 def admits(pool: Pool, service: Service, labels: NamespaceLabels) -> bool:
-    """Whether a pool's `serviceAllocation` lets a Service have its addresses.
+    """Whether a pool's `serviceAllocation` lets a Service have its addresses."""
+    return not objection(pool, service, labels)
+
+
+def closed_to(pool: Pool, service: Service, labels: NamespaceLabels) -> str:
+    """Why automatic choice does not look at a pool for a Service, "" if it does."""
+    return objection(pool, service, labels) if pool.auto_assign else "autoAssign is false"
+
+
+def objection(pool: Pool, service: Service, labels: NamespaceLabels) -> str:
+    """What a pool's `serviceAllocation` has against a Service, "" if nothing.
 
     A namespace selector that matches no namespace admits nobody (upstream: everybody).
     """
     selection = pool.selection
     if selection is None:
-        return True
+        return ""
     if selection.namespaces or selection.namespace_selectors:
         namespace = service.key.namespace
         own = labels.get(namespace, {"kubernetes.io/metadata.name": namespace})
         named = namespace in selection.namespaces
         if not named and not any(one.matches(own) for one in selection.namespace_selectors):
-            return False
+            return f"serviceAllocation does not select namespace {namespace!r}"
     if not selection.service_selectors:
-        return True
-    return any(one.matches(service.labels) for one in selection.service_selectors)
+        return ""
+    if any(one.matches(service.labels) for one in selection.service_selectors):
+        return ""
+    return "serviceAllocation does not select the labels of the Service"
 
 
 def is_avoided(pool: Pool, address: IPAddress) -> bool:

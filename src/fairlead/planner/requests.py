@@ -58,10 +58,19 @@ def annotation(service: Service, name: str) -> str:
 
 def is_ours(service: Service, inventory: Inventory) -> bool:
     """Whether a Service is ours to serve: its type and its class."""
-    return (
-        service.type == "LoadBalancer"
-        and service.load_balancer_class == inventory.load_balancer_class
-    )
+    return not foreign_because(service, inventory)
+
+
+def foreign_because(service: Service, inventory: Inventory) -> str:
+    """Why a Service is not ours to serve, "" if it is."""
+    if service.type != "LoadBalancer":
+        return f"its type is {quoted(service.type)}, not LoadBalancer"
+    own, ours = service.load_balancer_class, inventory.load_balancer_class
+    if own == ours:
+        return ""
+    has = "no loadBalancerClass" if own is None else f"loadBalancerClass {quoted(own)}"
+    wants = "those without one" if ours is None else f"class {quoted(ours)}"
+    return f"it has {has}; served are {wants} (load_balancer_class of the inventory)"
 
 
 def wish_of(service: Service, families: tuple[Family, ...]) -> Wish:

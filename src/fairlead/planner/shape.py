@@ -31,6 +31,7 @@ from fairlead.planner.options import ServiceOptions, option_events, options_of
 from fairlead.planner.slices import SliceView, carrying, merge_nodes, merge_pods
 
 MAX_WEIGHT = 65_535
+NO_NODE_PORT = "NoNodePort"
 Weighted = tuple[str, IPAddress, int]
 """Node name, node address, weight."""
 
@@ -86,7 +87,7 @@ def shape_events(service: Service, inventory: Inventory) -> tuple[PlanEvent, ...
             events.append(
                 PlanEvent(
                     "Warning",
-                    "NoNodePort",
+                    NO_NODE_PORT,
                     f"forwarding mode masquerade needs a nodePort for {', '.join(missing)}, "
                     f"but {why}: not served",
                 )

@@ -110,8 +110,53 @@ def test_notes_say_what_the_input_lacks(manifests: str) -> None:
     assert "no Service of type LoadBalancer" in empty.stderr
 
 
+@pytest.mark.parametrize("form", ["documents", "list", "typed-list", "json"])
+def test_every_form_of_manifests_gives_the_same_plan(form: str, tmp_path: Path) -> None:
+    objects = [yaml.safe_load(text) for text in (POOL.strip(" -\n"), SERVICE.strip(" -\n"))]
+    typed = {key: value for key, value in objects[1].items() if key not in ("kind", "apiVersion")}
+    texts = {
+        "documents": {"all.yml": yaml.safe_dump_all(objects)},
+        "list": {"all.yaml": yaml.safe_dump({"kind": "List", "items": objects})},
+        "typed-list": {
+            "pools.yaml": yaml.safe_dump(objects[0]),
+            "deep/er/services.yaml": yaml.safe_dump(
+                {"kind": "ServiceList", "apiVersion": "v1", "items": [typed]}
+            ),
+        },
+        "json": {
+            "pool.json": json.dumps(objects[0]),
+            "service.json": json.dumps(objects[1]),
+            "notes.txt": "no manifest",
+        },
+    }
+    for name, text in texts[form].items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = run("--manifests", str(tmp_path), "--format", "json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["services"][0]["addresses"] == ["10.0.0.1"]
+
+
+def test_without_slices_all_is_planned_but_real_servers(manifests: str) -> None:
+    done = run("--manifests", manifests, "--format", "json")
+    (server,) = json.loads(done.stdout)["edges"]["edge1"]["virtual_servers"]
+    assert (server["address"], server["real_servers"]) == ("10.0.0.1", [])
+    assert "no EndpointSlices in the input: real servers are empty" in done.stderr
+    assert "no EndpointSlices" in run("--manifests", manifests, "--explain", "default/web").stdout
+
+
 USAGE = {
-    "no-manifests": ([], 2, "--manifests"),
+    "no-input": ([], 2, "--manifests PATH (- for standard input) or --kubeconfig FILE"),
+    "two-stdins": (["--manifests", "-", "--edges", "-"], 2, "read only once"),
+    "explain-what": (["--manifests", "-", "--explain", "web"], 2, "NAMESPACE/NAME"),
+    "explain-nobody": (["--manifests", "-", "--explain", "a/b"], 2, "no Service a/b in the input"),
+    "explain-a-difference": (
+        ["--manifests", "-", "--explain", "a/b", "--diff", "x"],
+        2,
+        "leave out --diff",
+    ),
+    "diff-and-what-if": (["--manifests", "-", "--diff", "x", "--what-if", "y"], 2, "choose one"),
+    "loose-path": (["--manifests", "-", "--diff", "x", "y"], 2, "repeat --manifests, --diff"),
     "unknown-format": (["--manifests", "-", "--format", "xml"], 2, "xml"),
     "missing-inventory": (["--manifests", "-", "--edges", "/nonexistent"], 2, "can't be read"),
 }
@@ -151,7 +196,7 @@ def test_version_and_help() -> None:
     assert fairlead("--version").stdout == f"{__version__}\n"
     listed = fairlead("--help").stdout
     assert all(verb in listed for verb in ("agent", "plan", "status", "version"))
-    assert "Examples:" in fairlead("plan", "--help").stdout
+    assert "Exit status:" in fairlead("plan", "--help").stdout
     assert fairlead("fly").returncode == 2
 
 
