@@ -53,7 +53,7 @@ def clusters(draw):
 
 
 def decide(services, pools):
-    return {plan.key: plan for plan in allocate(services, pools, (), INVENTORY, ["u"])}
+    return {plan.key: plan for plan in allocate(services, pools, (), INVENTORY, unusable=["u"])}
 
 
 def rest(services, pools):
@@ -202,7 +202,7 @@ def test_who_follows_changes_decides_as_who_starts_anew(cluster, changes) -> Non
             services.pop(ObjectKey("default", change), None)
             state.remove("Service", ObjectKey("default", change))
         written(state, services)
-        anew = allocate(services.values(), pools, (), INVENTORY, bad)
+        anew = allocate(services.values(), pools, (), INVENTORY, unusable=bad)
         assert essence(state.decisions()) == essence(anew)
 
 

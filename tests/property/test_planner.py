@@ -40,7 +40,9 @@ UNHURRIED = settings(
 
 def decide(snapshot: Snapshot):
     unusable = [error.name for error in snapshot.errors]
-    return allocate(snapshot.services, snapshot.pools, snapshot.namespaces, INVENTORY, unusable)
+    return allocate(
+        snapshot.services, snapshot.pools, snapshot.namespaces, INVENTORY, unusable=unusable
+    )
 
 
 def settle(snapshot: Snapshot) -> Snapshot:
