@@ -21,6 +21,7 @@ from fairlead.model.names import (
 from fairlead.model.plan import Plan, RealServer, ServicePlan, VirtualServer
 from fairlead.model.snapshot import Snapshot
 from fairlead.planner.nodes import cluster_obstacle, local_obstacle
+from fairlead.planner.options import WEIGHTS, options_of
 from fairlead.planner.shape import NO_NODE_PORT, address_order
 from fairlead.planner.slices import (
     NodeCounts,
@@ -61,7 +62,7 @@ class _Teller:
         inventory: Inventory,
     ) -> None:
         self._service, self._decision = service, decision
-        self._snapshot, self._inventory = snapshot, inventory
+        self._snapshot, self._options = snapshot, options_of(service.annotations, inventory)
         own = [item for item in snapshot.slices if item.service == service.key]
         self._views = [SliceView(item) for item in sorted(own, key=lambda item: item.key)]
         self._nodes: Mapping[str, Node] = {node.name: node for node in snapshot.nodes}
@@ -148,6 +149,9 @@ class _Teller:
 
     def _serving(self, real: RealServer, name: str, counts: NodeCounts, local: bool) -> TargetStory:
         why = _count_text(counts, name) if local else "may serve any endpoint: all nodes alike"
+        weights = self._options.weights
+        if weights is not None and (name in weights or "" in weights):
+            why += f"; {WEIGHTS} says {weights.get(name, weights.get(''))} where it takes traffic"
         if local and not real.weight:
             why += "; takes nothing new, held connections live on"
         elif local and name not in counts.ready:
@@ -171,7 +175,7 @@ class _Teller:
     def _passed(self, name: str, counts: NodeCounts | None, server: VirtualServer) -> str:
         """Why a node is left out that may serve."""
         if counts is None:
-            limit = self._inventory.nodes_per_service
+            limit = self._options.nodes
             return f"not among the {limit} nodes chosen for this Service (nodes_per_service)"
         if name in counts.idle:
             udp = server.protocol is Protocol.UDP

@@ -2,10 +2,12 @@
 """Annotations under `fairlead.io/`: what a Service's owner may ask of its virtual servers.
 
 A value that is not allowed changes nothing: the default is used and a Warning names what is
-allowed. The table `ANNOTATIONS` is the one place where an annotation is added.
+allowed. The table `ANNOTATIONS` is the one place where an annotation is added; docs/annotations.md
+is made from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -16,40 +18,132 @@ from fairlead.model.schedulers import SCHEDULERS
 
 PREFIX = "fairlead.io/"
 FORWARDING = PREFIX + "forwarding"
-SCHEDULER = PREFIX + "scheduler"
+NODES = PREFIX + "nodes"
 ONE_PACKET = PREFIX + "one-packet"
+SCHEDULER = PREFIX + "scheduler"
+WEIGHTS = PREFIX + "weights"
 
 INVALID = "InvalidAnnotation"
+MAX_WEIGHT = 65_535
+_MAX_NODES = 1000
+_MAX_TEXT = 4096
 
-ANNOTATIONS: Mapping[str, tuple[str, ...]] = {
-    FORWARDING: tuple(mode.value for mode in Forwarding),
-    SCHEDULER: SCHEDULERS,
-    ONE_PACKET: ("true", "false"),
-}
-"""Annotation -> allowed values."""
+Weights = Mapping[str, int]
+"""Weight by node name; the name "" stands for all nodes that are not named."""
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """One annotation, for the planner and for the reference page.
+
+    Attributes:
+        allowed: Allowed values, as the Warning names them.
+        default: What holds without it.
+        effect: What it does, a sentence.
+        parse: Text to value; raises ValueError.
+    """
+
+    allowed: str
+    default: str
+    effect: str
+    parse: Callable[[str], Any]
 
 
 class ServiceOptions(msgspec.Struct, frozen=True):
     """What shapes a Service's virtual servers beyond its spec.
 
     Attributes:
+        nodes: At most this many nodes of policy Cluster.
         one_packet: One-packet scheduling for the Service's UDP ports.
+        weights: Constant weights instead of the number of ready endpoints.
     """
 
     forwarding: Forwarding
     scheduler: str
+    nodes: int
     one_packet: bool = False
+    weights: Weights | None = None
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _number(first: int, last: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        # int() would take signs, blanks, underscores and other alphabets' digits.
+        if not (text.isascii() and text.isdigit() and first <= int(text[:9]) <= last):
+            raise ValueError(text)
+        return int(text)
+
+    return parse
+
+
+_weight = _number(0, MAX_WEIGHT)
+
+
+def _weights(text: str) -> Weights:
+    if len(text) > _MAX_TEXT:
+        raise ValueError(text)
+    found: dict[str, int] = {}
+    for entry in text.split(","):
+        name, separator, weight = entry.strip().rpartition("=")
+        if name in found or bool(name) is not bool(separator):
+            raise ValueError(entry)
+        found[name] = _weight(weight)
+    return found
+
+
+ANNOTATIONS: Mapping[str, Annotation] = {
+    FORWARDING: Annotation(
+        ", ".join(mode.value for mode in Forwarding),
+        "`forwarding` of the inventory (dsr)",
+        "How edges hand packets to real servers.",
+        lambda text: Forwarding(_one_of(*Forwarding)(text)),
+    ),
+    NODES: Annotation(
+        f"a number from 1 to {_MAX_NODES}",
+        "`nodes_per_service` of the inventory (25)",
+        "Policy Cluster: at most so many nodes carry the Service.",
+        _number(1, _MAX_NODES),
+    ),
+    ONE_PACKET: Annotation(
+        "true, false",
+        "false",
+        "UDP: every datagram is scheduled by itself (IPVS one-packet scheduling).",
+        _one_of("true", "false"),
+    ),
+    SCHEDULER: Annotation(
+        ", ".join(SCHEDULERS),
+        "`scheduler` of the inventory (mh)",
+        "IPVS scheduler; with all but the hashing ones (mh, sh) edges choose each for themselves.",
+        _one_of(*SCHEDULERS),
+    ),
+    WEIGHTS: Annotation(
+        f"a weight from 0 to {MAX_WEIGHT} for all nodes, or node=weight pairs such as "
+        "node1=5,node2=1, or both: node1=5,1",
+        "the number of ready endpoints on a node",
+        "Constant weights of nodes that have a ready endpoint; 0 takes a node out. "
+        "Nodes that are not named keep the default. Not in forwarding mode pod.",
+        _weights,
+    ),
+}
+"""Every annotation of ours, by key."""
 
 
 def options_of(annotations: Mapping[str, str], inventory: Inventory) -> ServiceOptions:
     """Options of a Service; what is not allowed falls back to the inventory's default."""
-    if not annotations:
-        return ServiceOptions(inventory.forwarding, inventory.scheduler)
-    forwarding = _allowed(annotations, FORWARDING)
+    found = _parsed(annotations) if annotations else {}
     return ServiceOptions(
-        Forwarding(forwarding) if forwarding else inventory.forwarding,
-        _allowed(annotations, SCHEDULER) or inventory.scheduler,
-        _allowed(annotations, ONE_PACKET) == "true",
+        found.get(FORWARDING, inventory.forwarding),
+        found.get(SCHEDULER, inventory.scheduler),
+        found.get(NODES, inventory.nodes_per_service),
+        found.get(ONE_PACKET) == "true",
+        found.get(WEIGHTS),
     )
 
 
@@ -57,14 +151,13 @@ def option_events(annotations: Mapping[str, str]) -> tuple[PlanEvent, ...]:
     """A Warning for each annotation under our prefix that is unknown or has a bad value."""
     events = []
     for key in sorted(key for key in annotations if key.startswith(PREFIX)):
-        allowed = ANNOTATIONS.get(key)
-        if allowed is None:
-            known = ", ".join(ANNOTATIONS)
-            message = f"unknown annotation {key}; known are {known}"
-        elif annotations[key] not in allowed:
+        known = ANNOTATIONS.get(key)
+        if known is None:
+            message = f"unknown annotation {key}; known are {', '.join(ANNOTATIONS)}"
+        elif _value(known, annotations[key]) is None:
             message = (
                 f'invalid {key}: "{annotations[key]}"; '
-                f"allowed are {', '.join(allowed)}; the default is used"
+                f"allowed are {known.allowed}; the default is used"
             )
         else:
             continue
@@ -72,6 +165,17 @@ def option_events(annotations: Mapping[str, str]) -> tuple[PlanEvent, ...]:
     return tuple(events)
 
 
-def _allowed(annotations: Mapping[str, str], key: str) -> str:
-    value = annotations.get(key, "")
-    return value if value in ANNOTATIONS[key] else ""
+def _parsed(annotations: Mapping[str, str]) -> dict[str, Any]:
+    values = {
+        key: _value(known, annotations[key])
+        for key, known in ANNOTATIONS.items()
+        if key in annotations
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _value(known: Annotation, text: str) -> Any:
+    try:
+        return known.parse(text)
+    except ValueError:
+        return None

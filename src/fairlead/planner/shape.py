@@ -5,8 +5,8 @@ What decides a weight:
 
 | policy, mode | real servers | weight |
 |---|---|---|
-| Local, node modes | nodes with endpoints | number of ready endpoints |
-| Cluster, node modes | eligible nodes, if any endpoint is healthy | 1 |
+| Local, node modes | nodes with endpoints | number of ready endpoints, or as annotated |
+| Cluster, node modes | eligible nodes, if any endpoint is healthy | 1, or as annotated |
 | `pod` | endpoints | 1 |
 
 Terminating endpoints that still serve hold weight 0; only where nothing at all is ready they carry
@@ -27,10 +27,17 @@ from fairlead.model.names import (
 from fairlead.model.plan import PlanEvent, RealServer, VirtualServer
 from fairlead.model.schedulers import HASHING
 from fairlead.planner.nodes import NodeIndex, Target
-from fairlead.planner.options import ServiceOptions, option_events, options_of
+from fairlead.planner.options import (
+    INVALID,
+    MAX_WEIGHT,
+    WEIGHTS,
+    ServiceOptions,
+    Weights,
+    option_events,
+    options_of,
+)
 from fairlead.planner.slices import SliceView, carrying, merge_nodes, merge_pods
 
-MAX_WEIGHT = 65_535
 NO_NODE_PORT = "NoNodePort"
 Weighted = tuple[str, IPAddress, int]
 """Node name, node address, weight."""
@@ -92,6 +99,9 @@ def shape_events(service: Service, inventory: Inventory) -> tuple[PlanEvent, ...
                     f"but {why}: not served",
                 )
             )
+    if options.forwarding is Forwarding.POD and options.weights is not None:
+        text = f"{WEIGHTS} has no effect: in forwarding mode pod every pod has weight 1"
+        events.append(PlanEvent("Warning", INVALID, text))
     return tuple(events)
 
 
@@ -161,6 +171,8 @@ class _Shaper:
         if weighted is None:
             local = self._service.policy is TrafficPolicy.LOCAL
             weighted = self._local(views, hold) if local else self._cluster(views)
+            if self._options.weights is not None:
+                weighted = _overridden(weighted, self._options.weights)
             self._weights[key] = weighted
         return weighted
 
@@ -177,9 +189,19 @@ class _Shaper:
         if not any(view.nodes.ready or view.nodes.draining for view in views):
             return []
         targets: list[Target] = self._nodes.cluster(
-            self._service.key, self._family, self._inventory.nodes_per_service
+            self._service.key, self._family, self._options.nodes
         )
         return [(name, address, 1) for name, address in targets]
+
+
+def _overridden(weighted: Sequence[Weighted], weights: Weights) -> list[Weighted]:
+    """Constant weights where a node takes traffic; what drains or is held stays at 0."""
+    rest = weights.get("")
+    found = []
+    for name, address, weight in weighted:
+        constant = weights.get(name, rest) if weight else None
+        found.append((name, address, weight if constant is None else constant))
+    return found
 
 
 def _pods(views: Sequence[SliceView], port: ServicePort, *, hold: bool) -> tuple[RealServer, ...]:
