@@ -44,7 +44,9 @@ class Chooser:
                 case.held = ()
                 continue
             self._ledger.claim(wish.use, case.held)
-            case.note(Step(Phase.HELD, Outcome.YES, "still allowed", pool, case.held))
+            in_force = pool in self._pools.by_name
+            text = "still allowed" if in_force else "kept while the pool object can't be used"
+            case.note(Step(Phase.HELD, Outcome.YES, text, pool, case.held))
             case.grant(case.held, pool, new=False)
 
     def settle(self, cases: Sequence[Case]) -> None:

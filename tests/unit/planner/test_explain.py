@@ -4,6 +4,7 @@
 import json
 from importlib.resources import files
 from ipaddress import ip_address
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from fairlead.model.explanation import Explanation
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import EndpointSlice, Node, Service, Taint
 from fairlead.model.names import Forwarding, ObjectKey
+from fairlead.model.plan import ObjectError
 from fairlead.model.pool import LabelSelector, Pool, PoolSelection
 from fairlead.model.snapshot import Snapshot
 from fairlead.planner.explain import UnknownServiceError, explain
@@ -31,7 +33,7 @@ def told(
     slices: tuple[EndpointSlice, ...] = (),
     nodes: tuple[Node, ...] = NODES,
     config: Inventory = INVENTORY,
-    **known: bool,
+    **known: Any,
 ) -> Explanation:
     """The explanation of Service x."""
     snapshot = Snapshot(services=services, slices=slices, nodes=nodes, pools=pools, **known)
@@ -149,6 +151,14 @@ CHOICES = {
 def test_steps_of_an_allocation(row: str) -> None:
     services, pools, expected = CHOICES[row]
     assert steps(told(*services, pools=tuple(pools))) == expected
+
+
+def test_an_address_of_a_pool_that_cannot_be_used_is_held_over() -> None:
+    broken = ObjectError(
+        kind="IPAddressPool", namespace="metallb-system", name="lan", message="reversed"
+    )
+    story = told(svc("x", holds="10.0.0.1", note="lan"), pools=(), errors=(broken,))
+    assert steps(story) == ["held yes lan 10.0.0.1: kept while the pool object can't be used"]
 
 
 def test_addresses_passed_over_say_who_has_them() -> None:
