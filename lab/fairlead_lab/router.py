@@ -18,13 +18,15 @@ INTERNAL_PORT = 1790
 INTERNAL_PASSWORD = "fairlead lab"
 INTERNAL_TABLE = "internal4"
 PROCESS = "router-bird"
+# A session inside an AS counts as several hops in BIRD: its BFD and its next hops, too.
+# BIRD runs one session per neighbour's address and port, so the second one names another port,
+# though it calls nobody.
 # Without short error times a session stays down for a minute after BFD drops it.
 _HEAD = """\
 log stderr all;
 router id {router};
 protocol device {{ }}
 protocol bfd {{
-  accept direct;
   interface "eth0" {{ min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }};
 }}
 protocol kernel {{
@@ -36,6 +38,8 @@ protocol kernel {{
   ipv6 {{ import none; export where source = RTS_BGP; }};
 }}
 ipv4 table internal4;
+ipv4 table connected4;
+protocol direct {{ ipv4 {{ table connected4; }}; interface "eth0"; }}
 template bgp edge {{
   passive on;
   bfd on;
@@ -56,9 +60,9 @@ protocol bgp {name} from edge {{
 _INTERNAL = """\
 protocol bgp {name} from edge {{
   local {local} port {port} as {asn};
-  neighbor {address} internal;
+  neighbor {address} port {port} internal;
   password "{password}";
-  ipv4 {{ table {table}; import where net ~ [ {prefixes} ]; export none; }};
+  ipv4 {{ table {table}; igp table connected4; import where net ~ [ {prefixes} ]; export none; }};
 }}
 """
 

@@ -84,4 +84,5 @@ def test_the_router_expects_every_edge_in_both_families():
     for number in (11, 12, 13):
         assert f"neighbor 10.222.5.{number} external;" in text
         assert f"neighbor fd00:222:5::{number:x} external;" in text
+        assert f"neighbor 10.222.5.{number} port 1790 internal;" in text
     assert "10.222.5.160/27{32,32}, 203.0.113.0/24{26,32}" in text
