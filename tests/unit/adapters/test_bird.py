@@ -195,7 +195,8 @@ def test_a_vip_costs_no_change_and_nothing_foreign_goes_out(pair: Pair) -> None:
     )
     assert pair.apply(plan)
     pair.up("peer.tor1", "peer.tor2")
-    with _standing("192.0.2.161/32", "198.51.100.1/32", "192.0.2.176/28", "2001:db8::a1/128"):
+    # What is foreign stands first: whoever hears the VIP would have heard it by then.
+    with _standing("198.51.100.1/32", "192.0.2.176/28", "192.0.2.161/32", "2001:db8::a1/128"):
         here = msgspec.structs.replace(
             plan,
             addresses=cases.vips("192.0.2.161", "2001:db8::a1"),
