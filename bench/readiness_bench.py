@@ -39,7 +39,7 @@ from fairlead.adapters.kube_client import KubeApi
 from fairlead.adapters.netns import entered
 from fairlead_lab.config import LabConfig
 from fairlead_lab.lifecycle import down, locked
-from fairlead_lab.solo import GuestError, SoloEdge, solo_edge
+from fairlead_lab.solo import GuestError, SoloEdge, solo_cluster, solo_guest
 
 SIZES = "10x10,100x100,1000x100,10000x10"
 PACE = 0.025
@@ -50,7 +50,7 @@ Row = dict[str, float]
 
 
 class Bench:
-    """One run over all sizes."""
+    """One guest, and the cluster that it watches."""
 
     def __init__(self, lab: SoloEdge, cluster: Cluster, flips: int) -> None:
         self.lab, self.guest, self.cluster, self.flips = lab, lab.guest, cluster, flips
@@ -61,7 +61,6 @@ class Bench:
         self.cluster.fill(size)
         say(f"{size}: cluster filled in {time.monotonic() - begun:.0f} s")
         weights = {node_address(number): 1 for number in range(size.nodes)}
-        self.guest("run", ["ipvsadm", "-C"])
         self.guest("build", str(FIRST_VIP), PORT, weights | {node_address(0): 2})
         floor = [self._floor()]
         result: dict[str, Any] = {"services": size.services, "endpoints": size.endpoints}
@@ -292,9 +291,13 @@ def main() -> None:
     sizes = sorted(Size.parse(text) for text in options.sizes.split(","))
     cfg = bench_lab()
     verbs = Path(__file__).with_name("readiness_guest.py")
-    with locked(cfg), solo_edge(cfg, verbs=verbs) as lab, entered(cfg.netns("cp")):
-        bench = Bench(lab, Cluster(KubeApi(cfg.admin_kubeconfig), Etcd()), options.flips)
-        results = [bench.size(size) for size in sizes]
+    results = []
+    with locked(cfg), solo_cluster(cfg):
+        cluster = Cluster(KubeApi(cfg.admin_kubeconfig), Etcd())
+        for size in sizes:
+            # A kernel of its own for each: every addition walks what was removed before.
+            with solo_guest(cfg, verbs=verbs) as lab, entered(cfg.netns("cp")):
+                results.append(Bench(lab, cluster, options.flips).size(size))
     down(cfg)
     show(results)
     write(Report(figures(results), {"sizes": results}), options.json)

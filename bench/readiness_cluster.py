@@ -20,6 +20,9 @@ from fairlead.adapters.kube_client import KubeApi
 
 NAMESPACE = "default"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+SERVICES = f"/api/v1/namespaces/{NAMESPACE}/services"
+ADDRESSES = "/apis/networking.k8s.io/v1/ipaddresses"
+KNOWN_SECONDS = 60.0
 FIRST_VIP = ip_address("10.200.0.1")
 FIRST_NODE = ip_address("10.201.0.1")
 FIRST_POD = ip_address("11.0.0.0")
@@ -109,6 +112,12 @@ def node_address(number: int) -> str:
     return str(FIRST_NODE + number)
 
 
+class _Listed(msgspec.Struct):
+    """A list of which only the length counts."""
+
+    items: list[msgspec.Raw]
+
+
 class Cluster:
     """Objects of sizes that come with a growing number of Services."""
 
@@ -121,6 +130,7 @@ class Cluster:
 
         Raises:
             ValueError: There are more Services already.
+            TimeoutError: The API server does not learn of them.
         """
         if size.services < self._services:
             raise ValueError(f"{size}: there are {self._services} Services already; grow only")
@@ -128,9 +138,22 @@ class Cluster:
         new = range(self._services, size.services)
         # Addresses first: the API server repairs a Service whose address nobody seems to have.
         self._store.put(cluster_address(number) for number in new)
+        self._known(ADDRESSES, size.services)
         self._store.put(service(number) for number in new)
         self._store.put(endpoint_slice(n, size.endpoints) for n in range(size.services))
+        self._known(SERVICES, size.services)
+        self._known(SLICES, size.services)
         self._nodes, self._services = max(self._nodes, size.nodes), size.services
+
+    def _known(self, path: str, count: int) -> None:
+        """Wait until the API server's own watch has brought it that many objects."""
+        until = time.monotonic() + KNOWN_SECONDS
+        while time.monotonic() < until:
+            listed = self._api.request("GET", path, query={"resourceVersion": "0"})
+            if len(msgspec.json.decode(listed, type=_Listed).items) >= count:
+                return
+            time.sleep(0.5)
+        raise TimeoutError(f"the API server does not list {count} objects at {path}")
 
     def flip(self, *, ready: bool) -> None:
         """Set the readiness of one endpoint of the first Service's first node."""

@@ -93,7 +93,14 @@ def solo_edge(
         verbs: Module with `make_guest()` for more verbs than `solo_guest.Guest` has.
         mem: Memory of the guest.
     """
-    shared = cfg.state_dir / "guest"
+    with solo_cluster(cfg), solo_guest(cfg, verbs=verbs, mem=mem) as edge:
+        yield edge
+
+
+@contextlib.contextmanager
+def solo_cluster(cfg: LabConfig) -> Iterator[None]:
+    """The control plane and the LAN, without a guest."""
+    shared = _shared(cfg)
     _tear_down(cfg)
     shutil.rmtree(shared, ignore_errors=True)
     shared.mkdir(parents=True)
@@ -104,10 +111,32 @@ def solo_edge(
         netns.batch(lan, f"link set {LINK} addrgenmode none master {network.BRIDGE} up")
         controlplane.wait_ready(cfg)
         (shared / "kubeconfig").write_text(cfg.admin_kubeconfig.read_text())
-        with _guest(cfg, lan, shared, verbs, mem), contextlib.closing(_connect(cfg)) as link:
-            yield SoloEdge(cfg, link, shared)
+        yield
     finally:
         _tear_down(cfg)
+
+
+@contextlib.contextmanager
+def solo_guest(
+    cfg: LabConfig, *, verbs: Path | None = None, mem: str = "1536M"
+) -> Iterator[SoloEdge]:
+    """A guest with a kernel of its own beside a running `solo_cluster`, one after the other.
+
+    Args:
+        cfg: That of the cluster.
+        verbs: As for `solo_edge`.
+        mem: As for `solo_edge`.
+    """
+    shared = _shared(cfg)
+    with (
+        _guest(cfg, cfg.netns("lan"), shared, verbs, mem),
+        contextlib.closing(_connect(cfg)) as link,
+    ):
+        yield SoloEdge(cfg, link, shared)
+
+
+def _shared(cfg: LabConfig) -> Path:
+    return cfg.state_dir / "guest"
 
 
 def _tear_down(cfg: LabConfig) -> None:
@@ -162,7 +191,7 @@ def _connect(cfg: LabConfig) -> GuestLink:
         except OSError:
             sock.close()
             if time.monotonic() > deadline:
-                log = cfg.state_dir / "guest" / "console.log"
+                log = _shared(cfg) / "console.log"
                 raise GuestError(f"the guest does not answer; see {log}") from None
             time.sleep(0.1)
         else:

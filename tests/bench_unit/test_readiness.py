@@ -5,6 +5,7 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from bench.readiness_bench import bench_lab, figures, growth, legs, ratio, summary
 from bench.readiness_cluster import (
@@ -125,17 +126,29 @@ def test_everything_has_an_address_a_key_and_a_uid_of_its_own() -> None:
 
 
 class Recorder:
-    """Notes keys."""
+    """Notes keys, and lists so many objects of every kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: int = 1000) -> None:
         self.keys: list[str] = []
+        self.known = known
 
     def put(self, objects: Iterable[Keyed]) -> None:
         self.keys += [key.rpartition("/registry/")[2] for key, _ in objects]
 
+    def request(self, *_args: object, **_rest: object) -> bytes:
+        return msgspec.json.encode({"kind": "List", "items": [{}] * self.known})
+
 
 def _cluster(recorder: Recorder) -> Cluster:
-    return Cluster(None, recorder)  # type: ignore[arg-type]  # fills ask no API server
+    return Cluster(recorder, recorder)  # type: ignore[arg-type]
+
+
+def test_what_the_api_server_does_not_learn_of_is_no_cluster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bench.readiness_cluster.KNOWN_SECONDS", 0.01)
+    with pytest.raises(TimeoutError, match="does not list 2 objects"):
+        _cluster(Recorder(known=1)).fill(Size(2, 10))
 
 
 def test_a_larger_size_adds_services_and_rewrites_slices() -> None:
