@@ -4,6 +4,8 @@
 Callers hold the edge's lock (`fairlead.adapters.lock.edge_lock`) around anything but `check=True`.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from fairlead.adapters.ipvs.table import ChangeResult, IpvsPort
@@ -14,6 +16,8 @@ from fairlead.model.ipvs import IpvsEntries, IpvsEntry, ServiceKey
 
 _MOST_NAMED = 5
 """Failures that are told in one error; the rest are counted."""
+_PORTION = 2000
+"""Changes that stand as messages in memory at one time."""
 
 
 class AppliedChanges(msgspec.Struct, frozen=True):
@@ -73,10 +77,9 @@ def reconcile_ipvs(
     new = {key: desired[key] for key in touched if key in desired}
     if check or not changes:
         return AppliedChanges(tuple(changes), (), old, new)
-    failed = [result for result in table.apply(changes) if result.code]
+    failed = _refused(table, changes)
     if failed:  # another program may have been at it: look again, once
-        again = diff(desired, table.dump(), owned)
-        failed = [result for result in table.apply(again) if result.code]
+        failed = _refused(table, diff(desired, table.dump(), owned))
     return AppliedChanges(tuple(changes), tuple(failed), old, new)
 
 
@@ -95,8 +98,21 @@ def reconcile_virtual_server(
     changes = diff_entry(desired, table.dump_service(key))
     if not changes:
         return AppliedChanges()
-    failed = [result for result in table.apply(changes) if result.code]
+    failed = _refused(table, changes)
     if failed:
-        again = diff_entry(desired, table.dump_service(key))
-        failed = [result for result in table.apply(again) if result.code]
+        failed = _refused(table, diff_entry(desired, table.dump_service(key)))
     return AppliedChanges(tuple(changes), tuple(failed))
+
+
+def _refused(table: IpvsPort, changes: Sequence[IpvsChange]) -> list[ChangeResult]:
+    """Send changes in order, portion by portion; what the kernel refused.
+
+    A cold table takes a hundred thousand: all of them as messages and results at once would touch
+    30 MB that nobody needs afterwards, for as much time as the kernel itself takes.
+    """
+    return [
+        result
+        for first in range(0, len(changes), _PORTION)
+        for result in table.apply(changes[first : first + _PORTION])
+        if result.code
+    ]
