@@ -30,6 +30,7 @@ _METALLB = [
     "l2advertisements",
 ]
 _TOKEN_SECONDS = 30.0
+_NAMESPACES = "/api/v1/namespaces"
 _LABELS = {"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/managed-by": "ansible"}
 
 
@@ -63,12 +64,18 @@ def secret_objects(namespace: str, peers: str) -> list[tuple[str, dict[str, Any]
     ]
 
 
-def objects(namespace: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return (collection, object) pairs in the order in which they must be made."""
+def objects(namespace: str, pool_namespace: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Return (collection, object) pairs in the order in which they must be made.
+
+    Args:
+        namespace: Home of account, token and Lease.
+        pool_namespace: Where the objects of metallb.io are, with what edges write and read there;
+            "" leaves these rights out.
+    """
     rbac = "/apis/rbac.authorization.k8s.io/v1"
     inside = f"/api/v1/namespaces/{namespace}"
     return [
-        ("/api/v1/namespaces", _object("v1", "Namespace", namespace)),
+        (_NAMESPACES, _object("v1", "Namespace", namespace)),
         (f"{inside}/serviceaccounts", _object("v1", "ServiceAccount", ACCOUNT)),
         (f"{rbac}/clusterroles", _rbac("ClusterRole", rules=_cluster_rules())),
         (f"{rbac}/clusterrolebindings", _binding("ClusterRoleBinding", "ClusterRole", namespace)),
@@ -77,7 +84,18 @@ def objects(namespace: str) -> list[tuple[str, dict[str, Any]]]:
             f"{rbac}/namespaces/{namespace}/rolebindings",
             _binding("RoleBinding", "Role", namespace),
         ),
+        *_pool_rights(pool_namespace, namespace),
         (f"{inside}/secrets", _token_secret()),
+    ]
+
+
+def _pool_rights(where: str, account_in: str) -> list[tuple[str, dict[str, Any]]]:
+    if not where:
+        return []
+    inside = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{where}"
+    return [
+        (f"{inside}/roles", _rbac("Role", rules=_pool_rules())),
+        (f"{inside}/rolebindings", _binding("RoleBinding", "Role", account_in)),
     ]
 
 
@@ -97,6 +115,15 @@ def _cluster_rules() -> list[dict[str, Any]]:
 
 def _lease_rules() -> list[dict[str, Any]]:
     return [_rule("coordination.k8s.io", ["leases"], ["create", "get", "update"])]
+
+
+def _pool_rules() -> list[dict[str, Any]]:
+    reports = ["servicel2statuses", "servicebgpstatuses"]
+    return [
+        # Who announces what: each edge keeps its own objects true.
+        _rule("metallb.io", reports, ["create", "delete", "list", "patch"]),
+        _rule("metallb.io", [f"{kind}/status" for kind in reports], ["patch"]),
+    ]
 
 
 def _rule(group: str, resources: list[str], verbs: list[str]) -> dict[str, Any]:
@@ -130,13 +157,16 @@ def _token_secret() -> dict[str, Any]:
 
 
 def ensure_access(
-    api: KubeApi, namespace: str, *, peers: str = "", check: bool = False
+    api: KubeApi, namespace: str, *, pool_namespace: str = "", peers: str = "", check: bool = False
 ) -> list[AccessChange]:
     """Make namespace, account, rights and token exist as they should.
 
     Args:
         api: An account that may make them.
         namespace: Home of account and Lease.
+        pool_namespace: Namespace of the objects of metallb.io, where edges write what they
+            announce; "" for none. It is made if it is missing, and otherwise left as it is: it
+            may be MetalLB's.
         peers: Namespace of BGP peers whose Secrets may be read, "" for none; one that does not
             exist is passed over.
         check: Report only.
@@ -144,32 +174,59 @@ def ensure_access(
     Raises:
         ApiError, ApiUnavailableError: The API server refused or did not answer.
     """
-    wanted = objects(namespace)
-    if peers and _get(api, f"/api/v1/namespaces/{peers}") is not None:
+    changes = []
+    if pool_namespace and get(api, f"{_NAMESPACES}/{pool_namespace}") is None:
+        made = _object("v1", "Namespace", pool_namespace)
+        changes.append(ensure(api, _NAMESPACES, made, check))
+    wanted = objects(namespace, pool_namespace)
+    if peers and (get(api, f"{_NAMESPACES}/{peers}") is not None or peers == pool_namespace):
         wanted += secret_objects(namespace, peers)
-    return [_ensure(api, path, one, check) for path, one in wanted]
+    return changes + [ensure(api, path, one, check) for path, one in wanted]
 
 
 def remove_access(
-    api: KubeApi, namespace: str, *, peers: str = "", check: bool = False
+    api: KubeApi, namespace: str, *, pool_namespace: str = "", peers: str = "", check: bool = False
 ) -> list[AccessChange]:
-    """Remove account and rights, then the namespace (with Lease and token in it)."""
+    """Remove account and rights, then the namespace (with Lease and token in it).
+
+    The namespace of the pools stays, with what is in it.
+    """
     changes = []
-    known = objects(namespace) + (secret_objects(namespace, peers) if peers else [])
+    known = objects(namespace, pool_namespace)
+    known += secret_objects(namespace, peers) if peers else []
     for path, wanted in reversed(known):
         name = wanted["metadata"]["name"]
-        found = _get(api, f"{path}/{name}")
+        found = get(api, f"{path}/{name}")
         if found is not None and not check:
             api.request("DELETE", f"{path}/{name}")
-        before = {} if found is None else _shared(wanted, found)
+        before = {} if found is None else shared(wanted, found)
         changes.append(AccessChange(f"{wanted['kind']} {name}", before, {}))
     return changes
 
 
-def _ensure(api: KubeApi, path: str, wanted: dict[str, Any], check: bool) -> AccessChange:
+def ensure(
+    api: KubeApi,
+    path: str,
+    wanted: dict[str, Any],
+    check: bool,
+    *,
+    known: dict[str, Any] | None = None,
+) -> AccessChange:
+    """Make one object have the fields that are wanted.
+
+    Args:
+        api: An account that may.
+        path: The collection.
+        wanted: The object; fields that it lacks are left as they are.
+        check: Only say what would be done.
+        known: The object as it stands, if it was read already.
+
+    Raises:
+        ApiError, ApiUnavailableError: The API server refused or did not answer.
+    """
     name = wanted["metadata"]["name"]
-    found = _get(api, f"{path}/{name}")
-    before = {} if found is None else _shared(wanted, found)
+    found = known or get(api, f"{path}/{name}")
+    before = {} if found is None else shared(wanted, found)
     change = AccessChange(f"{wanted['kind']} {name}", before, wanted)
     if change.changed and not check:
         if found is None:
@@ -179,7 +236,8 @@ def _ensure(api: KubeApi, path: str, wanted: dict[str, Any], check: bool) -> Acc
     return change
 
 
-def _get(api: KubeApi, path: str) -> dict[str, Any] | None:
+def get(api: KubeApi, path: str) -> dict[str, Any] | None:
+    """Read an object; None where there is none."""
     try:
         data: dict[str, Any] = msgspec.json.decode(api.request("GET", path))
     except ApiError as error:
@@ -189,13 +247,13 @@ def _get(api: KubeApi, path: str) -> dict[str, Any] | None:
     return data
 
 
-def _shared(wanted: Any, found: Any) -> Any:
+def shared(wanted: Any, found: Any) -> Any:
     """What is there of the fields that are wanted; defaults of the API server don't count."""
     if isinstance(wanted, Mapping) and isinstance(found, Mapping):
-        return {key: _shared(wanted[key], found[key]) for key in wanted if key in found}
+        return {key: shared(wanted[key], found[key]) for key in wanted if key in found}
     same_length = isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found)
     if same_length:
-        return [_shared(one, other) for one, other in zip(wanted, found, strict=True)]
+        return [shared(one, other) for one, other in zip(wanted, found, strict=True)]
     return found
 
 
@@ -231,7 +289,7 @@ def _token(api: KubeApi, namespace: str) -> str:
     path = f"/api/v1/namespaces/{namespace}/secrets/{ACCOUNT}"
     deadline = time.monotonic() + _TOKEN_SECONDS
     while True:
-        secret = _get(api, path) or {}
+        secret = get(api, path) or {}
         token = secret.get("data", {}).get("token")
         if token:
             return base64.b64decode(token).decode()

@@ -15,6 +15,7 @@ import yaml
 from fairlead import __version__
 from fairlead.adapters.ipvs import IpvsTable
 from fairlead.adapters.kube_client import KubeApi
+from fairlead.adapters.kube_reports import ReportStore
 from fairlead.adapters.kube_write import EventRecorder
 from fairlead.adapters.lease import Election, KubeLeaseStore
 from fairlead.adapters.links import Links
@@ -25,6 +26,7 @@ from fairlead.agent.cluster import ClusterFeed
 from fairlead.agent.config import AgentConfig, AgentConfigError
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.elector import Elector
+from fairlead.agent.heartbeat import Heartbeat, Liveness
 from fairlead.agent.kernel import KernelTable
 from fairlead.agent.loop import Loop
 from fairlead.agent.messages import (
@@ -48,9 +50,10 @@ from fairlead.agent.pool_writer import PoolReport, PoolWriter, pool_reports
 from fairlead.agent.ports import Ports
 from fairlead.agent.publisher import Publisher
 from fairlead.agent.report import Reporter, Sources, readings
+from fairlead.agent.reports import ReportWriter, Rows, report_rows
 from fairlead.agent.sessions import SessionWatch
 from fairlead.agent.steps import EdgePaths, EdgeSteps
-from fairlead.agent.wanted import Held
+from fairlead.agent.wanted import Held, interfaces_of
 from fairlead.model.errors import FairleadError, InventoryError
 from fairlead.model.inventory import Edge, Inventory, ServiceSync
 from fairlead.model.names import Announce, ObjectKey
@@ -101,6 +104,7 @@ class Agent:
         self._announcer = self._make_announcer()
         self._notices = AssignmentNotices(self._edge.name, self._planning.service_ref)
         self._failures = FailureNotices(self._planning.service_ref)
+        self._reports = self._make_report_writer()
         self._loop = self._make_loop()
 
     # -- parts ------------------------------------------------------------------------------
@@ -133,6 +137,20 @@ class Agent:
             done=lambda generation: self._queue.put(AnnouncementDone(generation)),
             held=lambda held: self._queue.put(HeldChanged(held)),
             resync=config.resync_seconds,
+        )
+
+    def _make_report_writer(self) -> ReportWriter:
+        def lease(edge: str) -> KubeLeaseStore:
+            return KubeLeaseStore(self._api, self._config.namespace, f"fairlead-edge-{edge}")
+
+        return ReportWriter(
+            ReportStore(self._api, self._inventory.pool_namespace),
+            Heartbeat(lease(self._edge.name), self._edge.name),
+            Liveness(lease),
+            rows=self._report_rows,
+            edge=self._edge.name,
+            edges=[edge.name for edge in self._inventory.edges],
+            leading=self._elector.is_leader,
         )
 
     def _make_loop(self) -> Loop:
@@ -198,6 +216,12 @@ class Agent:
             missing = missing_failures(self._edge.name, ways.vrrp, wanted, held.missing)
             failures = (*planned_failures(ways.failed), *missing)
             self._publisher.notify(self._failures.news(failures))
+            self._reports.look()
+
+    def _report_rows(self) -> Rows:
+        loop, ways = self._loop, self._planning.ways
+        interfaces = {vip: interfaces_of(one) for one in ways.vrrp for vip in one.addresses}
+        return report_rows(self._edge.name, loop.wanted(), loop.state.held, interfaces, ways.routes)
 
     def _mirror_namespace(self) -> str | None:
         """`metallb-system` (or what pools are read from), when the cluster has it."""
@@ -228,6 +252,7 @@ class Agent:
             self._pool_writer.start()
             if self._config.announce:
                 self._announcer.start()
+                self._reports.start()
             if self._bgp:
                 self._sessions.start()
         # Ready means "at work", not "in step": after a boot without API server traffic must not
@@ -249,6 +274,7 @@ class Agent:
             self._pool_writer.stop()
             self._announcer.stop()
             self._sessions.stop()
+            self._reports.stop()
             self._elector.stop()
 
     def _on_thread_death(self, args: threading.ExceptHookArgs) -> None:

@@ -10,7 +10,7 @@ from fairlead.agent.wanted import BirdWanted, Owned, Wanted, interfaces_of
 from fairlead.model.bgp import BgpPeer
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import Announce, IPAddress, ObjectKey
-from fairlead.model.plan import EdgePlan, NotAnnounced, VipAddress, VrrpInstance
+from fairlead.model.plan import BgpAnnouncement, EdgePlan, NotAnnounced, VipAddress, VrrpInstance
 from fairlead.planner.delta import EdgeDelta
 from fairlead.render import MasqueradeTarget
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class EdgeWays:
-    """Kept by the main loop; `peers` and `failed` may be read from any thread."""
+    """Kept by the main loop; its properties may be read from any thread."""
 
     def __init__(self, inventory: Inventory, edge: Edge) -> None:
         self._edge = edge
@@ -75,6 +75,11 @@ class EdgeWays:
     def vrrp(self) -> tuple[VrrpInstance, ...]:
         """VRRP instances of this edge."""
         return self._plan.vrrp
+
+    @property
+    def routes(self) -> tuple[BgpAnnouncement, ...]:
+        """Prefixes that this edge originates now."""
+        return self._plan.bgp
 
     def wanted(
         self, generation: int, owned: Owned, masquerade: frozenset[MasqueradeTarget]

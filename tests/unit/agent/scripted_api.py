@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             reply({"kind": "Status", "reason": "NotFound", "message": "no script"}, 404)(self)
 
-    do_GET = do_POST = do_PUT = do_PATCH = serve  # noqa: N815
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve  # noqa: N815
 
     def chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
