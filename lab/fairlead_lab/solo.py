@@ -101,7 +101,7 @@ def solo_edge(
 def solo_cluster(cfg: LabConfig) -> Iterator[None]:
     """The control plane and the LAN, without a guest."""
     shared = _shared(cfg)
-    _tear_down(cfg)
+    tear_down(cfg)
     shutil.rmtree(shared, ignore_errors=True)
     shared.mkdir(parents=True)
     try:
@@ -113,7 +113,7 @@ def solo_cluster(cfg: LabConfig) -> Iterator[None]:
         (shared / "kubeconfig").write_text(cfg.admin_kubeconfig.read_text())
         yield
     finally:
-        _tear_down(cfg)
+        tear_down(cfg)
 
 
 @contextlib.contextmanager
@@ -139,7 +139,7 @@ def _shared(cfg: LabConfig) -> Path:
     return cfg.state_dir / "guest"
 
 
-def _tear_down(cfg: LabConfig) -> None:
+def tear_down(cfg: LabConfig) -> None:
     """Remove what a run left, also a killed one; only the guest's logs stay."""
     cluster.down(cfg)
     for record in process.list_all(cfg):

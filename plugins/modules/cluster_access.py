@@ -10,6 +10,8 @@ short_description: Give edges an account in the cluster, and its kubeconfig
 description:
   - Makes a namespace, a ServiceAccount, exactly the rights that the agents use, and a token, and
     returns a kubeconfig for the edges. Nothing of it runs in the cluster.
+  - Installs definitions of the kinds of C(metallb.io) where there are none, so that a cluster which
+    never had MetalLB takes its manifests. Definitions that somebody else installed stay untouched.
 version_added: 0.1.0
 extends_documentation_fragment:
   - fairlead.edge.attributes
@@ -29,13 +31,26 @@ options:
       - Namespace of BGP peers whose passwords stand in Secrets, which the edges may then read.
       - Nothing is made where it is empty or does not exist.
     type: str
+  pool_namespace:
+    description:
+      - Namespace of the objects of C(metallb.io); made if it is missing, and never removed.
+    type: str
+    default: metallb-system
+  crds:
+    description:
+      - Whether to install (and later renew) our definitions of C(metallb.io), and a policy that refuses
+        addresses in a Service that can't be meant. Nothing is done where somebody else's definitions are.
+      - V(false) leaves what is there as it is.
+    type: bool
+    default: true
   server:
     description:
       - URL of the API server as edges reach it; without it, the one in O(kubeconfig).
     type: str
   state:
     description:
-      - V(absent) removes everything, the namespace last.
+      - V(absent) removes everything, the namespace last. Of our definitions those stay that have
+        objects which people wrote, because a definition takes its objects with it.
     type: str
     choices: [present, absent]
     default: present
@@ -67,6 +82,13 @@ changes:
   type: list
   elements: str
   sample: ["ClusterRole fairlead-edge"]
+crds:
+  description:
+    - Whose definitions of C(metallb.io) the cluster has after the run (in check mode, before it).
+    - C(ours), C(foreign) (some are not ours, and all stay untouched) or C(absent).
+  returned: success
+  type: str
+  sample: ours
 """
 
 from ansible_collections.fairlead.edge.plugins.module_utils._core import controller_module, run
@@ -77,25 +99,28 @@ def act(module):
 
     import yaml
     from fairlead.adapters.cluster_access import edge_kubeconfig, ensure_access, remove_access
+    from fairlead.adapters.cluster_crds import crd_state, ensure_crds, remove_crds
     from fairlead.adapters.kube_client import KubeApi
 
     params = module.params
     admin = Path(params["kubeconfig"])
     api = KubeApi(admin)
     present = params["state"] == "present"
-    verb = ensure_access if present else remove_access
-    objects = [
-        change
-        for change in verb(
-            api,
-            params["namespace"],
-            peers=params["peer_namespace"] or "",
-            check=module.check_mode,
-        )
-        if change.changed
-    ]
+    access, definitions = (ensure_access, ensure_crds) if present else (remove_access, remove_crds)
+    done = access(
+        api,
+        params["namespace"],
+        pool_namespace=params["pool_namespace"],
+        peers=params["peer_namespace"] or "",
+        check=module.check_mode,
+    )
+    if params["crds"]:
+        changes = definitions(api, check=module.check_mode)
+        done = done + changes if present else changes + done
+    objects = [change for change in done if change.changed]
     result = dict(
         changed=bool(objects),
+        crds=crd_state(api).value,
         changes=[change.name for change in objects],
         diff=dict(
             before=yaml.safe_dump({change.name: dict(change.before) for change in objects}),
@@ -115,6 +140,8 @@ def main():
         kubeconfig=dict(type="path", required=True),
         namespace=dict(type="str", default="fairlead-system"),
         peer_namespace=dict(type="str"),
+        pool_namespace=dict(type="str", default="metallb-system"),
+        crds=dict(type="bool", default=True),
         server=dict(type="str"),
         state=dict(type="str", choices=["present", "absent"], default="present"),
     )

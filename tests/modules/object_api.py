@@ -2,7 +2,7 @@
 """A store of objects behind real HTTP on loopback, for the modules that talk to a cluster.
 
 It keeps what is posted, merges what is patched, pages lists, fills in token Secrets as the
-controller manager does, and can refuse. Semantics of a real API server are the lab's business.
+controller manager does and serves definitions at once, and can refuse. Semantics of a real API server are the lab's business.
 """
 
 import base64
@@ -83,6 +83,8 @@ class ObjectApi(ThreadingHTTPServer):
         stored = {**body, "metadata": {**defaults, **body["metadata"]}}
         if body.get("type") == "kubernetes.io/service-account-token":
             stored["data"] = {"token": base64.b64encode(TOKEN.encode()).decode()}
+        if body.get("kind") == "CustomResourceDefinition":
+            stored["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
         self.objects[path] = stored
         return stored
 

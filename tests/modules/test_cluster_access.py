@@ -9,8 +9,11 @@ from support.modules import fail_module, run_module
 
 KINDS = {
     "Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding",
-    "Secret",
+    "Secret", "CustomResourceDefinition", "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
 }  # fmt: skip
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+POOLS = "/api/v1/namespaces/metallb-system"
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_absent_removes_all_of_it_and_nothing_else(api, tmp_path):
     done = access(api, tmp_path, **params)
     assert done["changes"] == foreseen["changes"]
     assert done["changes"][-1] == "Namespace lb"
-    assert set(api.objects) == {other}
+    assert set(api.objects) == {other, POOLS}, "the namespace of the pools may hold anything"
     assert not access(api, tmp_path, **params)["changed"]
 
 
@@ -109,3 +112,34 @@ def test_a_right_that_is_missing_is_named(api, tmp_path):
     api.forbidden.add("/apis/rbac.authorization.k8s.io/v1/clusterroles")
     said = fail_module("cluster_access", {"kubeconfig": api.kubeconfig(tmp_path)})
     assert "POST /apis/rbac.authorization.k8s.io/v1/clusterroles: HTTP 403 Forbidden" in said
+
+
+def test_definitions_are_installed_where_there_are_none(api, tmp_path):
+    assert access(api, tmp_path, check=True)["crds"] == "absent"
+    assert access(api, tmp_path)["crds"] == "ours"
+    assert f"{CRDS}/ipaddresspools.metallb.io" in api.objects
+
+
+def test_definitions_can_be_switched_off(api, tmp_path):
+    assert access(api, tmp_path, crds=False)["crds"] == "absent"
+    assert not any(path.startswith(CRDS) for path in api.objects)
+
+
+def test_definitions_of_somebody_else_stay_and_nothing_is_added(api, tmp_path):
+    path = f"{CRDS}/l2advertisements.metallb.io"
+    theirs = {"metadata": {"name": "l2advertisements.metallb.io"}, "spec": {}}
+    api.objects[path] = theirs
+    result = access(api, tmp_path)
+    assert result["crds"] == "foreign"
+    access(api, tmp_path, state="absent")
+    assert [one for one in api.objects if one.startswith(CRDS)] == [path]
+    assert api.objects[path] is theirs
+
+
+def test_definitions_with_objects_outlive_removal(api, tmp_path):
+    access(api, tmp_path)
+    pools = "/apis/metallb.io/v1beta1/ipaddresspools"
+    api.lists[pools] = [{"metadata": {"name": "lan"}}]
+    access(api, tmp_path, state="absent")
+    left = [one for one in api.objects if one.startswith(CRDS)]
+    assert left == [f"{CRDS}/ipaddresspools.metallb.io"]
