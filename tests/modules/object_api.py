@@ -2,7 +2,8 @@
 """A store of objects behind real HTTP on loopback, for the modules that talk to a cluster.
 
 It keeps what is posted, merges what is patched, pages lists, fills in token Secrets as the
-controller manager does and serves definitions at once, and can refuse. Semantics of a real API server are the lab's business.
+controller manager does, serves definitions at once, and can refuse. Semantics of a real API
+server are the lab's business.
 """
 
 import base64
