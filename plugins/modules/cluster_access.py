@@ -50,7 +50,8 @@ options:
   state:
     description:
       - V(absent) removes everything, the namespace last. Of our definitions those stay that have
-        objects which people wrote, because a definition takes its objects with it.
+        objects which people wrote, because a definition takes its objects with it. Of the objects that
+        tell who announces what, those that edges wrote go.
     type: str
     choices: [present, absent]
     default: present
@@ -94,29 +95,41 @@ crds:
 from ansible_collections.fairlead.edge.plugins.module_utils._core import controller_module, run
 
 
+def install(api, params, check, spaces):
+    from fairlead.adapters.cluster_access import ensure_access
+    from fairlead.adapters.cluster_crds import ensure_crds
+
+    done = ensure_access(api, params["namespace"], check=check, **spaces)
+    return done + ensure_crds(api, check=check) if params["crds"] else done
+
+
+def uninstall(api, params, check, spaces):
+    from fairlead.adapters.cluster_access import remove_access
+    from fairlead.adapters.cluster_crds import remove_crds, remove_reports
+
+    done = remove_reports(api, params["pool_namespace"], check=check)
+    if params["crds"]:
+        done += remove_crds(api, check=check)
+    return done + remove_access(api, params["namespace"], check=check, **spaces)
+
+
 def act(module):
     from pathlib import Path
 
     import yaml
-    from fairlead.adapters.cluster_access import edge_kubeconfig, ensure_access, remove_access
-    from fairlead.adapters.cluster_crds import crd_state, ensure_crds, remove_crds
+    from fairlead.adapters.cluster_access import edge_kubeconfig
+    from fairlead.adapters.cluster_crds import crd_state
     from fairlead.adapters.kube_client import KubeApi
 
     params = module.params
     admin = Path(params["kubeconfig"])
     api = KubeApi(admin)
     present = params["state"] == "present"
-    access, definitions = (ensure_access, ensure_crds) if present else (remove_access, remove_crds)
-    done = access(
-        api,
-        params["namespace"],
+    spaces = dict(
         pool_namespace=params["pool_namespace"],
         peers=params["peer_namespace"] or "",
-        check=module.check_mode,
     )
-    if params["crds"]:
-        changes = definitions(api, check=module.check_mode)
-        done = done + changes if present else changes + done
+    done = (install if present else uninstall)(api, params, module.check_mode, spaces)
     objects = [change for change in done if change.changed]
     result = dict(
         changed=bool(objects),

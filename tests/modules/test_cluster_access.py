@@ -48,10 +48,10 @@ def test_check_then_do_then_nothing(api, tmp_path):
 
 def test_secrets_may_be_read_beside_peers_and_nowhere_else(api, tmp_path):
     name = "fairlead-edge-peer-secrets"
-    asked = {"peer_namespace": "metallb-system"}
+    asked = {"peer_namespace": "peers"}
     access(api, tmp_path, **asked)
     assert name not in str(api.objects), "there is no such namespace yet"
-    api.objects["/api/v1/namespaces/metallb-system"] = {"metadata": {"name": "metallb-system"}}
+    api.objects["/api/v1/namespaces/peers"] = {"metadata": {"name": "peers"}}
     changes = access(api, tmp_path, **asked)["changes"]
     assert changes == [f"Role {name}", f"RoleBinding {name}"]
     rules = [
@@ -61,9 +61,7 @@ def test_secrets_may_be_read_beside_peers_and_nowhere_else(api, tmp_path):
         if "secrets" in rule["resources"]
     ]
     verbs = ["get", "list", "watch"]
-    assert rules == [
-        ("metallb-system", {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs})
-    ]
+    assert rules == [("peers", {"apiGroups": [""], "resources": ["secrets"], "verbs": verbs})]
     assert not access(api, tmp_path, **asked)["changed"]
     access(api, tmp_path, state="absent", **asked)
     assert name not in str(api.objects)
@@ -134,6 +132,20 @@ def test_definitions_of_somebody_else_stay_and_nothing_is_added(api, tmp_path):
     access(api, tmp_path, state="absent")
     assert [one for one in api.objects if one.startswith(CRDS)] == [path]
     assert api.objects[path] is theirs
+
+
+def test_removal_takes_what_edges_told_with_it(api, tmp_path):
+    access(api, tmp_path, crds=False)
+    told = "/apis/metallb.io/v1beta1/namespaces/metallb-system/servicel2statuses"
+    api.lists[told] = [{"metadata": {"name": "l2-abcde"}, "status": {"node": "edge1"}}]
+    api.objects[f"{told}/l2-abcde"] = {"metadata": {"name": "l2-abcde"}}
+    params = {"crds": False, "state": "absent"}
+    foreseen = access(api, tmp_path, check=True, **params)
+    assert f"{told}/l2-abcde" in api.objects
+    done = access(api, tmp_path, **params)
+    assert done["changes"][0] == "ServiceL2Status metallb-system/l2-abcde"
+    assert done["changes"] == foreseen["changes"]
+    assert f"{told}/l2-abcde" not in api.objects
 
 
 def test_definitions_with_objects_outlive_removal(api, tmp_path):

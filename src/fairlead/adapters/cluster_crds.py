@@ -17,6 +17,7 @@ import msgspec
 
 from fairlead.adapters.cluster_access import AccessChange, AccessError, ensure, get, shared
 from fairlead.adapters.kube_client import ApiError, KubeApi
+from fairlead.adapters.kube_reports import ReportKind, ReportStore
 from fairlead.crds import definitions
 from fairlead.crds.definition import (
     GROUP,
@@ -86,6 +87,24 @@ def remove_crds(api: KubeApi, *, check: bool = False) -> list[AccessChange]:
         if known is None or (made.kind not in DERIVED and _has_objects(api, made)):
             continue
         changes.append(_remove(api, CRDS, made.manifest(), check))
+    return changes
+
+
+def remove_reports(api: KubeApi, namespace: str, *, check: bool = False) -> list[AccessChange]:
+    """Remove what edges told in status objects, where the definitions stay; MetalLB's are not ours.
+
+    Raises:
+        ApiError, ApiUnavailableError: The API server refused or did not answer.
+    """
+    store = ReportStore(api, namespace)
+    changes = []
+    for kind in ReportKind:
+        for found in store.of_all(kind):
+            if not check:
+                store.delete(kind, found)
+            name = f"{kind.value[0]} {namespace}/{found.metadata.name}"
+            shown = {"labels": found.metadata.labels, "status": found.status}
+            changes.append(AccessChange(name, shown, {}))
     return changes
 
 

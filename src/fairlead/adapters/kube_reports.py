@@ -128,6 +128,10 @@ class ReportStore:
         names = ",".join(sorted(edges))
         return self._list(kind, f"{MANAGED_LABEL}={MANAGER},{NODE_LABEL} notin ({names})") or []
 
+    def of_all(self, kind: ReportKind) -> list[ReportObject]:
+        """Objects of ours, whichever edge wrote them."""
+        return self._list(kind, f"{MANAGED_LABEL}={MANAGER}") or []
+
     def create(self, report: Report) -> None:
         """Make an object, then fill in its status."""
         kind, plural, prefix = report.kind.value
