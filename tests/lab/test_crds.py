@@ -5,7 +5,6 @@ An API server without MetalLB's definitions, and without anything else: it costs
 """
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,10 +69,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LabConfig]:
-    cfg = LabConfig(
-        name=os.environ.get("FAIRLEAD_LAB", "fl")[:5] + "crd",
-        index=int(os.environ.get("FAIRLEAD_LAB_INDEX", "93")),
-    )
+    cfg = LabConfig(name="flcrd", index=93)
     solo.tear_down(cfg)
     try:
         controlplane.start(cfg, kubebuild.ensure(cfg))

@@ -2,7 +2,6 @@
 """ServiceL2Status, ServiceBGPStatus and mirrored Events of a real agent, under our definitions."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,10 +30,7 @@ LABELS = {
 
 @pytest.fixture(scope="module")
 def edge() -> Iterator[AgentEdge]:
-    cfg = LabConfig(
-        name=os.environ.get("FAIRLEAD_LAB", "fl")[:5] + "sts",
-        index=int(os.environ.get("FAIRLEAD_LAB_INDEX", "94")),
-    )
+    cfg = LabConfig(name="flsts", index=94)
     with solo_edge(cfg, mem="768M") as solo, entered(cfg.netns("cp")):
         api = KubeApi(cfg.admin_kubeconfig)
         prepare(cfg, solo, api)
