@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fairlead.adapters.kube_client import MERGE_PATCH, ApiError
+from fairlead.adapters.kube_write import COMPONENT
 from fairlead.model.kube import Service
 from fairlead.model.pool import LabelSelector, Pool
 from support.agent_edge import AgentEdge
@@ -81,6 +82,8 @@ class LivePlayer:
             f"{item['reason']}: {item['message']}"
             for item in items
             if item["involvedObject"].get("uid") == self._uids[name]
+            # The API server's own repair of ClusterIPs tells Events, too.
+            and item["source"].get("component") == COMPONENT
             and item["reason"] != "nodeAssigned"
         }
 

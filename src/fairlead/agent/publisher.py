@@ -78,6 +78,8 @@ class Publisher:
         self._conflict, self._mirror = conflict, mirror_namespace
         self._wake = threading.Condition()
         self._decisions: OrderedDict[ObjectKey, Decision] = OrderedDict()
+        # Decisions that met a conflict: the next one to the same end tells their Events, too.
+        self._owed: dict[ObjectKey, Decision] = {}
         self._notices: OrderedDict[tuple[ObjectKey, str], Notice] = OrderedDict()
         self._said: OrderedDict[ObjectKey, _Said] = OrderedDict()
         self._backoff = Backoff(first=0.05)
@@ -99,7 +101,8 @@ class Publisher:
         """Queue decisions; a newer one about a Service replaces the older."""
         with self._wake:
             for decision in decisions:
-                self._decisions[decision.service.key] = decision
+                key = decision.service.key
+                self._decisions[key] = _joined(self._decisions.get(key), decision)
             self._wake.notify()
 
     def notify(self, notices: Iterable[Notice]) -> None:
@@ -130,14 +133,20 @@ class Publisher:
 
     def _attempt_decision(self, decision: Decision) -> None:
         """Status, then Events; what could not be written stays queued, the rest is not repeated."""
+        key, queued = decision.service.key, decision
+        decision = _joined(self._owed.pop(key, None), queued)
         outcome = self._publish(decision) if self._leading() else _Outcome.STALE
         if outcome is _Outcome.DONE:
             told = Decision(decision.service, None, decision.events)
-            self._settle(decision, told)
-            decision, outcome = told, self._try(lambda: self._tell_changes(told))
-        self._settle(decision, decision if outcome is _Outcome.FAILED else None)
+            self._settle(queued, told)
+            decision = queued = told
+            outcome = self._try(lambda: self._tell_changes(told))
+        self._settle(queued, decision if outcome is _Outcome.FAILED else None)
         if outcome is _Outcome.CONFLICT:
-            self._conflict(decision.service.key)
+            self._owed[key] = decision
+            if len(self._owed) > _REMEMBERED:  # Services that went away meanwhile
+                del self._owed[next(iter(self._owed))]
+            self._conflict(key)
         if outcome in (_Outcome.FAILED, _Outcome.CONFLICT):
             with self._wake:
                 self._wake.wait(self._backoff.next())
@@ -213,6 +222,22 @@ class Publisher:
         if (namespace := self._mirror()) is not None:
             self._recorder.record(notice.service, notice.event, namespace=namespace)
         self.counts.events += 1
+
+
+def _joined(older: Decision | None, newer: Decision) -> Decision:
+    """The newer decision, with what the older has not told yet if both come to the same.
+
+    A Service that changes between decision and write is decided anew; to the planner what it gave
+    before is no news then, but nobody was told.
+    """
+    if (
+        older is None
+        or newer.status is None
+        or (older.service.uid, older.status) != (newer.service.uid, newer.status)
+    ):
+        return newer
+    rest = tuple(event for event in newer.events if event not in older.events)
+    return Decision(newer.service, newer.status, older.events + rest)
 
 
 class _Outcome(Enum):

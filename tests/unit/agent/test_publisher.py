@@ -117,6 +117,45 @@ def test_conflict_writes_no_event_and_asks_for_a_new_decision(
     assert harness.calls() == [("PATCH", STATUS_PATH)]
 
 
+def test_event_of_a_write_that_met_a_conflict_is_told_with_the_next(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    """To the planner an address that it gave before is no news, but nobody was told."""
+    server.on("PATCH", STATUS_PATH, failing(409), failing(409), OK)
+    server.on("POST", EVENTS_PATH, OK, OK)
+    harness.publisher.offer([Decision(ref("7"), SOME_STATUS, (ASSIGNED,))])
+    eventually(lambda: len(harness.conflicts) == 1)
+    harness.publisher.offer([Decision(ref("8"), SOME_STATUS)])
+    eventually(lambda: len(harness.conflicts) == 2)
+    harness.publisher.offer([Decision(ref("9"), SOME_STATUS, (REFUSED,))])
+    harness.idle()
+    told = [body["reason"] for verb, _, _, body, _ in server.requests if verb == "POST"]
+    assert told == ["IPAllocated", "AllocationFailed"]
+
+
+def test_event_of_a_write_that_met_a_conflict_is_not_told_of_another_address(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    server.on("PATCH", STATUS_PATH, failing(409), OK)
+    harness.publisher.offer([Decision(ref("7"), SOME_STATUS, (ASSIGNED,))])
+    eventually(lambda: harness.conflicts)
+    harness.publisher.offer([Decision(ref("8"), IngressStatus((), None))])
+    harness.idle()
+    assert server.count("POST", EVENTS_PATH) == 0
+
+
+def test_event_of_a_decision_that_was_overtaken_in_the_queue_is_told(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    server.on("PATCH", STATUS_PATH, failing(503), *[OK] * 2)
+    server.on("POST", EVENTS_PATH, OK)
+    harness.publisher.offer([Decision(ref("7"), SOME_STATUS, (ASSIGNED,))])
+    eventually(lambda: server.requests)
+    harness.publisher.offer([Decision(ref("8"), SOME_STATUS)])
+    harness.idle()
+    eventually(lambda: server.count("POST", EVENTS_PATH) == 1)
+
+
 def test_outage_is_tried_again_and_the_status_is_not_written_twice(
     server: ScriptedApi, harness: Harness
 ) -> None:
