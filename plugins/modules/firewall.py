@@ -6,11 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: firewall
-short_description: Give masqueraded flows the edge's own source address
+short_description: Source NAT of masqueraded flows, and who is let into restricted Services
 description:
+  - A Service with C(loadBalancerSourceRanges) lets in only those networks. Other packets are dropped before IPVS sees them.
   - Virtual servers that forward by V(masquerade) need source NAT, so that answers come back through the edge.
-  - The rule stands in the nftables table C(inet fairlead) and is replaced in one transaction. Where
-    the kernel's nf_tables has no IP families, legacy iptables holds it in a chain of its own.
+  - The rules stand in the nftables table C(inet fairlead) and change in one transaction. Where
+    the kernel's nf_tables has no IP families, legacy iptables holds them in chains of their own.
 version_added: 0.1.0
 extends_documentation_fragment:
   - fairlead.edge.attributes
@@ -26,7 +27,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Masquerade what must come back
+- name: Make the packet filter what the plan says
   fairlead.edge.firewall:
     plan: "{{ planned.plan.edges[inventory_hostname] }}"
 """
@@ -38,6 +39,12 @@ targets:
   type: list
   elements: str
   sample: ["192.0.2.160 TCP 80"]
+restricted:
+  description: Virtual servers that let in only some, each with the networks that it lets in.
+  returned: when the package is installed
+  type: list
+  elements: str
+  sample: ["192.0.2.160 TCP 80 from 198.51.100.0/24"]
 installed:
   description: V(false) on a machine in check mode that has no package yet.
   returned: when the package is not installed
@@ -56,24 +63,41 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 def act(module):
     from fairlead.adapters.nft import reconcile_masquerade
+    from fairlead.adapters.source_filter import reconcile_sources
     from fairlead.render import masquerade_targets
+    from fairlead.render.source_filter import source_filters_of
 
+    plan, check = edge_plan(module), module.check_mode
     with locked(module):
-        done = reconcile_masquerade(masquerade_targets(edge_plan(module)), check=module.check_mode)
+        filters = reconcile_sources(source_filters_of(plan), check=check)
+        targets = reconcile_masquerade(masquerade_targets(plan), check=check)
     return dict(
-        changed=done.changed,
-        targets=texts(done.after),
+        changed=filters.changed or targets.changed,
+        targets=target_texts(targets.after),
+        restricted=filter_texts(filters.after),
         diff=dict(
-            before=lines(texts(done.before)),
-            after=lines(texts(done.after)),
-            before_header="masqueraded (before)",
-            after_header="masqueraded (after)",
+            before=shown(targets.before, filters.before),
+            after=shown(targets.after, filters.after),
+            before_header="packet filter (before)",
+            after_header="packet filter (after)",
         ),
     )
 
 
-def texts(targets):
+def shown(targets, filters):
+    rows = ["masquerade %s" % text for text in target_texts(targets)]
+    return lines(rows + ["restrict %s" % text for text in filter_texts(filters)])
+
+
+def target_texts(targets):
     return sorted("%s %s %d" % target for target in targets)
+
+
+def filter_texts(filters):
+    return sorted(
+        "%s %s %d from %s" % (*one[:3], ", ".join(map(str, one.sources)) or "nobody")
+        for one in filters
+    )
 
 
 def main():

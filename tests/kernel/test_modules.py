@@ -141,14 +141,16 @@ def test_addresses_make_no_link_for_nothing(place, netns):
 
 def test_firewall_checks_then_does_then_rests_then_goes(place):
     masqueraded = server("192.0.2.160", 80, {"192.0.2.101": 1}, forwarding="masquerade")
-    params = {"plan": plan(masqueraded, WEB | {"port": 81})}
+    restricted = WEB | {"port": 81, "source_ranges": ["198.51.100.0/24"]}
+    params = {"plan": plan(masqueraded, restricted)}
     foreseen = run_module("firewall", params, place=place, check=True)
     assert foreseen["changed"]
     assert foreseen["targets"] == ["192.0.2.160 TCP 80"]
+    assert foreseen["restricted"] == ["192.0.2.160 TCP 81 from 198.51.100.0/24"]
     assert run_module("firewall", params, place=place, check=True)["changed"], "check mode wrote"
     done = run_module("firewall", params, place=place)
     assert (done["targets"], done["diff"]) == (foreseen["targets"], foreseen["diff"])
     assert not run_module("firewall", params, place=place)["changed"]
     gone = run_module("firewall", {"plan": NOTHING}, place=place)
-    assert (gone["changed"], gone["targets"]) == (True, [])
+    assert (gone["changed"], gone["targets"], gone["restricted"]) == (True, [], [])
     assert not run_module("firewall", {"plan": NOTHING}, place=place)["changed"]

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that makes the network send VIPs here: source NAT, addresses, keepalived's file.
+"""The thread that makes the network send VIPs here: packet filter, addresses, keepalived's file.
 
-It is told the whole wanted state and makes it true, in the order of the way up: what traffic needs
-first (source NAT), then BIRD's policy, then addresses (BGP exports what stands on the link: what
-an advertisement says of a VIP must hold from its first moment), then VRRP. What comes
-while it works is coalesced into one next pass. It also keeps watch: over keepalived, whose kill
-leaves VIPs behind that the other edge already holds, and over the addresses that stand on the LAN
-interface, which tell this edge's role.
+It is told the whole wanted state and makes it true, in the order of the way up: what traffic meets
+first (who is let in, source NAT), then BIRD's policy, then addresses (BGP exports what stands on
+the link: what an advertisement says of a VIP must hold from its first moment), then VRRP. What
+comes while it works is coalesced into one next pass. It also keeps watch: over keepalived, whose
+kill leaves VIPs behind that the other edge already holds, and over the addresses that stand on the
+LAN interface, which tell this edge's role.
 """
 
 import logging
@@ -15,7 +15,7 @@ import random
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -156,10 +156,11 @@ class Announcer:
         trouble: list[FairleadError | OSError] = []
         refused: set[IPAddress] = set()
         order: tuple[Callable[[], bool], ...] = (
+            lambda: self._sources(steps, wanted, refused),
             lambda: steps.masquerade(wanted.masquerade),
             lambda: self._bird(steps, wanted, refused),
             lambda: steps.addresses(wanted.bgp - refused, wanted.owned),
-            lambda: wanted.vrrp_used and self._vrrp(steps, wanted),
+            lambda: wanted.vrrp_used and self._vrrp(steps, wanted, refused),
         )
         for step in order:
             try:
@@ -175,11 +176,24 @@ class Announcer:
                         "vrrp": sum(len(one.addresses) for one in wanted.vrrp),
                         "bgp": len(wanted.bgp),
                         "masquerade": len(wanted.masquerade),
+                        "source_filters": len(wanted.filters),
                     }
                 },
             )
         if trouble:
             raise trouble[0]
+
+    def _sources(self, steps: Steps, wanted: Wanted, refused: set[IPAddress]) -> bool:
+        """Who is let in; where that can't be had, a restricted VIP must not come up open."""
+        try:
+            return steps.sources(wanted.filters)
+        except (FairleadError, OSError):
+            refused |= {one.address for one in wanted.filters} - self._standing()
+            raise
+
+    def _standing(self) -> frozenset[IPAddress]:
+        held = self.state.held
+        return held.lan | held.bgp if held else frozenset()
 
     def _bird(self, steps: Steps, wanted: Wanted, refused: set[IPAddress]) -> bool:
         """BIRD's file; where BIRD can't be given it, VIPs that it must treat apart stay away."""
@@ -200,14 +214,14 @@ class Announcer:
                 log.warning("peer %s: %s: %s", error.name, error.field, error.message)
         self.state.bird_errors = errors
 
-    def _vrrp(self, steps: Steps, wanted: Wanted) -> bool:
+    def _vrrp(self, steps: Steps, wanted: Wanted, refused: set[IPAddress]) -> bool:
         """Keepalived's file, without interfaces that are not there: it would refuse all of it."""
         named = {name for one in wanted.vrrp for name in (one.interface, *one.devices)}
         missing = steps.missing(sorted(named))
         if missing - self.state.missing:
             log.warning("interfaces are missing: %s", ", ".join(sorted(missing)))
         self.state.missing = missing
-        return steps.vrrp(present_instances(wanted.vrrp, missing))
+        return steps.vrrp(without(present_instances(wanted.vrrp, missing), refused))
 
     def _failed(self, error: Exception) -> None:
         if str(error) != self.state.error:
@@ -255,6 +269,20 @@ class Announcer:
             )
         self.state.keepalived = alive
         return alive
+
+
+def without(
+    instances: tuple[VrrpInstance, ...], refused: Collection[IPAddress]
+) -> tuple[VrrpInstance, ...]:
+    """Instances without some VIPs."""
+    if not refused:
+        return instances
+    return tuple(
+        msgspec.structs.replace(
+            one, addresses=tuple(vip for vip in one.addresses if vip not in refused)
+        )
+        for one in instances
+    )
 
 
 def present_instances(

@@ -11,19 +11,18 @@ from dataclasses import dataclass, field
 from fairlead.adapters.kube_write import IngressStatus, ServiceRef
 from fairlead.adapters.peer_secrets import PeerSecret
 from fairlead.agent.publisher import Decision
-from fairlead.agent.wanted import Owned, Wanted
+from fairlead.agent.wanted import FilterRules, Owned, Wanted
 from fairlead.agent.ways import SECRETS, EdgeWays
 from fairlead.diff.ipvs import service_key
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import ServiceKey
 from fairlead.model.kube import Namespace, Service
-from fairlead.model.names import Forwarding, ObjectKey
+from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError, ServicePlan, VirtualServer
 from fairlead.model.pool import Pool
 from fairlead.planner.incremental import PlannerObject, PlannerState
 from fairlead.planner.pools import PoolIndex
 from fairlead.planner.usage import PoolUsage, UsageTable
-from fairlead.render import MasqueradeTarget
 
 _POOLS = "IPAddressPool"
 
@@ -49,7 +48,7 @@ class EdgePlanning:
         self._services: dict[ObjectKey, Service] = {}
         self._namespaces: set[str] = set()
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
-        self._masquerade: dict[ObjectKey, frozenset[MasqueradeTarget]] = {}
+        self._rules: dict[ObjectKey, FilterRules] = {}
         self.ways = EdgeWays(inventory, edge)
         self._pools_touched = True
         self._pool_news: set[ObjectKey] | None = set()
@@ -136,8 +135,7 @@ class EdgePlanning:
 
     def wanted(self, generation: int, owned: Owned) -> Wanted:
         """What should be announced, as a whole."""
-        masquerade = frozenset[MasqueradeTarget]().union(*self._masquerade.values())
-        return self.ways.wanted(generation, owned, masquerade)
+        return self.ways.wanted(generation, owned, FilterRules.together(self._rules.values()))
 
     def pools(self) -> tuple[Pool, ...]:
         """Pools in force; for any thread."""
@@ -223,13 +221,9 @@ class EdgePlanning:
         delta.removed |= before.keys()
         if servers:
             self._shaped[service] = servers
-        targets = frozenset(
-            MasqueradeTarget(server.address, server.protocol, server.port)
-            for server in servers
-            if server.forwarding is Forwarding.MASQUERADE
-        )
-        if targets != self._masquerade.get(service, frozenset()):
+        rules = FilterRules.of(servers)
+        if rules != self._rules.get(service, FilterRules()):
             delta.announcements = True
-            self._masquerade.pop(service, None)
-            if targets:
-                self._masquerade[service] = targets
+            self._rules.pop(service, None)
+            if rules != FilterRules():
+                self._rules[service] = rules

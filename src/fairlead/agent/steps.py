@@ -10,14 +10,19 @@ from fairlead.adapters.bird import apply_bird
 from fairlead.adapters.keepalived import apply_vrrp
 from fairlead.adapters.links import Links, reconcile_addresses
 from fairlead.adapters.nft import reconcile_masquerade
+from fairlead.adapters.source_filter import reconcile_sources
 from fairlead.agent.wanted import Held, Owned
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import VrrpInstance
 from fairlead.render import MasqueradeTarget
+from fairlead.render.source_filter import SourceFilter
 
 
 class Steps(Protocol):
     """The effects, so that a test can stand in for daemons and kernel."""
+
+    def sources(self, filters: Iterable[SourceFilter]) -> bool:
+        """Make true who is let in; whether anything changed."""
 
     def masquerade(self, targets: Iterable[MasqueradeTarget]) -> bool:
         """Make the source NAT true; whether anything changed."""
@@ -66,6 +71,10 @@ class EdgeSteps:
 
     def __init__(self, links: Links, paths: EdgePaths) -> None:
         self._links, self._paths = links, paths
+
+    def sources(self, filters: Iterable[SourceFilter]) -> bool:
+        """Make true who is let in; whether anything changed."""
+        return reconcile_sources(filters).changed
 
     def masquerade(self, targets: Iterable[MasqueradeTarget]) -> bool:
         """Make the source NAT true; whether anything changed."""

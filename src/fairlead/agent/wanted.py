@@ -1,15 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the announcer is asked for and what it answers: values between two threads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fairlead.model.inventory import Edge
 from fairlead.model.names import IPAddress
-from fairlead.model.plan import EdgePlan, VrrpInstance
+from fairlead.model.plan import EdgePlan, VirtualServer, VrrpInstance
 from fairlead.render import BirdFile, MasqueradeTarget, render_bird
+from fairlead.render.nft import masqueraded
+from fairlead.render.source_filter import SourceFilter, filters_of
 
 Owned = Callable[[IPAddress], bool]
+
+
+class FilterRules(NamedTuple):
+    """What virtual servers need in the packet filter."""
+
+    masquerade: frozenset[MasqueradeTarget] = frozenset()
+    filters: frozenset[SourceFilter] = frozenset()
+
+    @classmethod
+    def of(cls, servers: Iterable[VirtualServer]) -> "FilterRules":
+        """Rules of these virtual servers."""
+        servers = tuple(servers)
+        return cls(masqueraded(servers), filters_of(servers))
+
+    @classmethod
+    def together(cls, parts: Iterable["FilterRules"]) -> "FilterRules":
+        """Rules of several Services."""
+        parts = tuple(parts)
+        return cls(
+            frozenset[MasqueradeTarget]().union(*(part.masquerade for part in parts)),
+            frozenset[SourceFilter]().union(*(part.filters for part in parts)),
+        )
 
 
 @dataclass(frozen=True)
@@ -37,6 +62,7 @@ class Wanted:
         bgp: VIPs on the dummy link.
         bird: None where BIRD's file is not ours to write.
         vrrp_used: Whether keepalived's file is ours to write at all.
+        filters: Who is let into restricted virtual servers.
         owned: Whether an address is a VIP of ours.
         interfaces: Where VRRP puts addresses on this edge.
         advertised: Stable addresses of the VRRP instances: holding one means being master.
@@ -48,14 +74,14 @@ class Wanted:
     bgp: frozenset[IPAddress] = frozenset()
     bird: BirdWanted | None = None
     masquerade: frozenset[MasqueradeTarget] = frozenset()
+    filters: frozenset[SourceFilter] = frozenset()
     owned: Owned = field(default=lambda _address: False, compare=False)
     interfaces: tuple[str, ...] = ()
     advertised: tuple[IPAddress, ...] = ()
 
     def same(self, other: "Wanted") -> bool:
         """Whether both ask for the same, whatever their generations."""
-        mine = (self.vrrp, self.vrrp_used, self.bgp, self.bird, self.masquerade)
-        return mine == (other.vrrp, other.vrrp_used, other.bgp, other.bird, other.masquerade)
+        return _asked(self) == _asked(other)
 
 
 @dataclass(frozen=True)
@@ -74,3 +100,8 @@ class Held:
 def interfaces_of(instance: VrrpInstance) -> tuple[str, ...]:
     """Interfaces on which an instance puts VIPs."""
     return instance.devices or (instance.interface,)
+
+
+def _asked(wanted: Wanted) -> tuple[object, ...]:
+    rules = (wanted.masquerade, wanted.filters)
+    return (wanted.vrrp, wanted.vrrp_used, wanted.bgp, wanted.bird, *rules)

@@ -6,13 +6,12 @@ from ipaddress import ip_interface
 from typing import TypeVar
 
 from fairlead.adapters.peer_secrets import PeerSecret
-from fairlead.agent.wanted import BirdWanted, Owned, Wanted, interfaces_of
+from fairlead.agent.wanted import BirdWanted, FilterRules, Owned, Wanted, interfaces_of
 from fairlead.model.bgp import BgpPeer
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import Announce, IPAddress, ObjectKey
 from fairlead.model.plan import BgpAnnouncement, EdgePlan, NotAnnounced, VipAddress, VrrpInstance
 from fairlead.planner.delta import EdgeDelta
-from fairlead.render import MasqueradeTarget
 
 SECRETS = "Secret"
 T = TypeVar("T")
@@ -81,9 +80,7 @@ class EdgeWays:
         """Prefixes that this edge originates now."""
         return self._plan.bgp
 
-    def wanted(
-        self, generation: int, owned: Owned, masquerade: frozenset[MasqueradeTarget]
-    ) -> Wanted:
+    def wanted(self, generation: int, owned: Owned, rules: FilterRules) -> Wanted:
         """What should be announced, as a whole."""
         plan = self._plan
         devices = {name for one in plan.vrrp for name in interfaces_of(one)}
@@ -94,7 +91,8 @@ class EdgeWays:
             vrrp_used=self._uses_vrrp,
             bgp=frozenset(map(_address, filter(_by_bgp, plan.addresses))) if bgp else frozenset(),
             bird=self._bird() if self._uses_bgp else None,
-            masquerade=masquerade,
+            masquerade=rules.masquerade,
+            filters=rules.filters,
             owned=owned,
             interfaces=tuple(sorted(devices | {self._edge.interface})),
             advertised=tuple(

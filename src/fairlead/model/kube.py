@@ -10,7 +10,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fairlead.model.names import Family, IPAddress, ObjectKey, Protocol, TrafficPolicy
+from fairlead.model.names import (
+    Family,
+    IPAddress,
+    IPNetwork,
+    ObjectKey,
+    Protocol,
+    TrafficPolicy,
+)
 
 
 class ServicePort(msgspec.Struct, frozen=True, gc=False):
@@ -40,7 +47,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
             the allocation. Entries with only a hostname are left out.
         ingress_errors: Texts in status that are no addresses.
         affinity_seconds: Timeout of ClientIP affinity, None without affinity.
-        source_ranges: `loadBalancerSourceRanges` as written.
+        source_ranges: `loadBalancerSourceRanges`; empty admits everybody.
+        source_range_errors: Entries of it that are no CIDRs.
         annotations: All annotations (untrusted text).
     """
 
@@ -61,7 +69,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     selector: Mapping[str, str] = msgspec.field(default_factory=dict)
     policy: TrafficPolicy = TrafficPolicy.CLUSTER
     affinity_seconds: int | None = None
-    source_ranges: tuple[str, ...] = ()
+    source_ranges: tuple[IPNetwork, ...] = ()
+    source_range_errors: tuple[str, ...] = ()
     allocate_node_ports: bool = True
     publish_not_ready: bool = False
     ingress: tuple[tuple[IPAddress, str], ...] = ()

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 import msgspec
 
 from fairlead.model.bgp import BgpPeer
-from fairlead.model.names import Announce, Forwarding, IPAddress, ObjectKey, Protocol
+from fairlead.model.names import (
+    Announce,
+    Forwarding,
+    IPAddress,
+    IPNetwork,
+    ObjectKey,
+    Protocol,
+)
 
 
 class RealServer(msgspec.Struct, frozen=True, gc=False):
@@ -26,6 +33,8 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
         flags: Scheduler flags by name, e.g. ("fallback", "port").
         persistence_seconds: ClientIP affinity timeout, None without.
         one_packet: UDP one-packet scheduling.
+        source_ranges: Clients that are let in (`loadBalancerSourceRanges`), disjoint and sorted;
+            None lets everybody in, () nobody.
     """
 
     address: IPAddress
@@ -37,6 +46,7 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
     service: ObjectKey
     persistence_seconds: int | None = None
     one_packet: bool = False
+    source_ranges: tuple[IPNetwork, ...] | None = None
     real_servers: tuple[RealServer, ...] = ()
 
 

@@ -7,7 +7,7 @@ writes status compares with what it reads then.
 """
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 import msgspec
@@ -15,7 +15,14 @@ import msgspec
 from fairlead.model.addresses import parse_address
 from fairlead.model.bgp import BgpPeer
 from fairlead.model.errors import FairleadError
-from fairlead.model.names import Announce, Forwarding, IPAddress, ObjectKey, Protocol
+from fairlead.model.names import (
+    Announce,
+    Forwarding,
+    IPAddress,
+    IPNetwork,
+    ObjectKey,
+    Protocol,
+)
 from fairlead.model.plan import (
     BgpAnnouncement,
     EdgePlan,
@@ -71,6 +78,7 @@ class _VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
     one_packet: bool
     forwarding: Forwarding
     service: str
+    source_ranges: list[str] | None = None
     real_servers: list[_RealServer]
 
 
@@ -207,11 +215,16 @@ def _virtual_server_dict(server: VirtualServer) -> dict[str, Any]:
         "one_packet": server.one_packet,
         "forwarding": server.forwarding.value,
         "service": str(server.service),
+        "source_ranges": _texts(server.source_ranges),
         "real_servers": [
             {"address": str(real.address), "port": real.port, "weight": real.weight}
             for real in server.real_servers
         ],
     }
+
+
+def _texts(networks: tuple[IPNetwork, ...] | None) -> list[str] | None:
+    return None if networks is None else [str(network) for network in networks]
 
 
 def _vrrp_dict(instance: VrrpInstance) -> dict[str, Any]:
@@ -282,6 +295,7 @@ def _virtual_server(wire: _VirtualServer) -> VirtualServer:
         service=ObjectKey(namespace, name),
         persistence_seconds=wire.persistence_seconds,
         one_packet=wire.one_packet,
+        source_ranges=None if wire.source_ranges is None else _networks(wire.source_ranges),
         real_servers=tuple(
             RealServer(_address(real.address), real.port, real.weight) for real in wire.real_servers
         ),
@@ -306,6 +320,13 @@ def _vrrp(wire: _Vrrp) -> VrrpInstance:
 
 def _addresses(texts: list[str]) -> tuple[IPAddress, ...]:
     return tuple(_address(text) for text in texts)
+
+
+def _networks(texts: list[str]) -> tuple[IPNetwork, ...]:
+    try:
+        return tuple(ip_network(text) for text in texts)
+    except ValueError as error:
+        raise PlanFormatError(f"not a plan: source_ranges: {error}") from None
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:

@@ -37,6 +37,7 @@ from fairlead.planner.options import (
     options_of,
 )
 from fairlead.planner.slices import SliceView, carrying, merge_nodes, merge_pods
+from fairlead.planner.sources import admitted_sources, source_events
 
 NO_NODE_PORT = "NoNodePort"
 Weighted = tuple[str, IPAddress, int]
@@ -81,7 +82,7 @@ def service_ready_on(servers: Iterable[VirtualServer], address: IPAddress) -> bo
 
 def shape_events(service: Service, inventory: Inventory) -> tuple[PlanEvent, ...]:
     """Warnings about what a Service asks and does not get in its virtual servers."""
-    events = list(option_events(service.annotations))
+    events = [*option_events(service.annotations), *source_events(service)]
     options = options_of(service.annotations, inventory)
     if options.forwarding is Forwarding.MASQUERADE:
         missing = [f"{p.protocol}/{p.port}" for p in service.ports if not p.node_port]
@@ -125,6 +126,7 @@ class _Shaper:
         self._service, self._address, self._views = service, address, views
         self._nodes, self._inventory, self._options = nodes, inventory, options
         self._family = family_of(address)
+        self._sources = admitted_sources(service, self._family)
         self._weights: dict[tuple[tuple[int, ...], bool], list[Weighted]] = {}
 
     def virtual_server(self, port: ServicePort) -> VirtualServer:
@@ -146,6 +148,7 @@ class _Shaper:
             service=self._service.key,
             persistence_seconds=affinity,
             one_packet=self._options.one_packet and port.protocol is Protocol.UDP,
+            source_ranges=self._sources,
             real_servers=self._real_servers(port),
         )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fairlead.model.names import Forwarding, IPAddress, Protocol
-from fairlead.model.plan import EdgePlan
+from fairlead.model.plan import EdgePlan, VirtualServer
 from fairlead.render.environment import render
 
 TABLE = "fairlead"
@@ -42,9 +42,14 @@ class _FamilyView:
 
 def masquerade_targets(plan: EdgePlan) -> frozenset[MasqueradeTarget]:
     """Return the virtual servers of a plan that forward by `masquerade`."""
+    return masqueraded(plan.virtual_servers)
+
+
+def masqueraded(servers: Iterable[VirtualServer]) -> frozenset[MasqueradeTarget]:
+    """Return those of these virtual servers that forward by `masquerade`."""
     return frozenset(
         MasqueradeTarget(server.address, server.protocol, server.port)
-        for server in plan.virtual_servers
+        for server in servers
         if server.forwarding is Forwarding.MASQUERADE
     )
 

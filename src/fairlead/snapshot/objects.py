@@ -33,6 +33,7 @@ from fairlead.snapshot.pools import pool_from_wire
 from fairlead.snapshot.text import (
     address_field,
     label_name,
+    networks_of,
     port_name,
     subdomain_name,
 )
@@ -144,6 +145,7 @@ def service_from_wire(wire: ServiceWire) -> Service:
     meta = wire.metadata
     spec = wire.spec or ServiceSpecWire()
     balancer = wire.status.load_balancer if wire.status else None
+    sources, source_errors = networks_of(spec.load_balancer_source_ranges or ())
     ingress, ingress_errors = _ingress((balancer.ingress or []) if balancer else [])
     kind = spec.type or "ClusterIP"
     if kind not in _SERVICE_TYPES:
@@ -166,7 +168,8 @@ def service_from_wire(wire: ServiceWire) -> Service:
         selector=spec.selector or {},
         policy=_traffic_policy(spec.external_traffic_policy),
         affinity_seconds=_affinity(spec),
-        source_ranges=tuple(spec.load_balancer_source_ranges or ()),
+        source_ranges=sources,
+        source_range_errors=source_errors,
         allocate_node_ports=spec.allocate_load_balancer_node_ports is not False,
         publish_not_ready=bool(spec.publish_not_ready_addresses),
         ingress=ingress,

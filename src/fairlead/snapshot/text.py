@@ -6,11 +6,12 @@ can't carry a blank, a quote or a line break into a file that a daemon reads.
 """
 
 import re
+from collections.abc import Iterable
 from ipaddress import ip_network
 
 from fairlead.model.addresses import parse_address
 from fairlead.model.errors import ObjectFieldError
-from fairlead.model.names import IPAddress
+from fairlead.model.names import IPAddress, IPNetwork
 from fairlead.model.pool import AddressRange
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -128,7 +129,28 @@ def parse_range(text: str, field: str) -> AddressRange:
     return AddressRange(first, last, text)
 
 
+def networks_of(texts: Iterable[str]) -> tuple[tuple[IPNetwork, ...], tuple[str, ...]]:
+    """Networks among these CIDRs, and the texts that are none.
+
+    Blanks around a CIDR are fine, and host bits are masked off: the API server lets both pass
+    (`loadBalancerSourceRanges`).
+    """
+    networks: list[IPNetwork] = []
+    wrong: list[str] = []
+    for text in texts:
+        try:
+            networks.append(_network(text.strip(), ""))
+        except ObjectFieldError:
+            wrong.append(text)
+    return tuple(networks), tuple(wrong)
+
+
 def _cidr(text: str, field: str) -> AddressRange:
+    network = _network(text, field)
+    return AddressRange(network[0], network[-1], text)
+
+
+def _network(text: str, field: str) -> IPNetwork:
     address, slash, length = text.partition("/")
     if not slash:
         raise ObjectFieldError(
@@ -138,7 +160,6 @@ def _cidr(text: str, field: str) -> AddressRange:
         raise ObjectFieldError(field, f"{text!r} is not a CIDR")
     try:
         parse_address(address)
-        network = ip_network(text, strict=False)
+        return ip_network(text, strict=False)
     except ValueError:
         raise ObjectFieldError(field, f"{text!r} is not a CIDR") from None
-    return AddressRange(network[0], network[-1], text)

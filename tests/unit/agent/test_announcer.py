@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from fairlead.adapters.process import DaemonWatch
 from fairlead.agent.announcer import Announcer, present_instances
 from fairlead.agent.wanted import BirdWanted, Held, Wanted
 from fairlead.model.errors import ApplyError
+from fairlead.model.names import Protocol
 from fairlead.model.plan import EdgePlan, VrrpInstance
+from fairlead.render.source_filter import SourceFilter
 from golden import cases
 from unit.agent.scripted_api import eventually
 
@@ -36,8 +38,15 @@ class Steps:
         self.lan, self.link = set(lan), set[Any]()
         self.fail: Exception | None = None
         self.bird_fails: Exception | None = None
+        self.filter_fails: Exception | None = None
         self.gone = frozenset[str]()
         self.gate: threading.Event | None = None
+
+    def sources(self, filters: Iterable[Any]) -> bool:
+        if self.filter_fails:
+            raise self.filter_fails
+        self.done.append(("sources", frozenset(filters)))
+        return False
 
     def masquerade(self, targets: Iterable[Any]) -> bool:
         self.done.append(("masquerade", frozenset(targets)))
@@ -149,7 +158,7 @@ def wanted(generation: int, *vips: Any, **fields: Any) -> Wanted:
 def test_way_up_nat_addresses_vrrp(rig: Rig) -> None:
     rig.announcer.want(wanted(1, VIP))
     eventually(lambda: rig.generations == [1])
-    assert [what for what, _ in rig.steps.done] == ["masquerade", "addresses", "vrrp"]
+    assert [what for what, _ in rig.steps.done] == ["sources", "masquerade", "addresses", "vrrp"]
 
 
 def bird(*vips: str, **changes: Any) -> BirdWanted:
@@ -163,8 +172,14 @@ def bird(*vips: str, **changes: Any) -> BirdWanted:
 def test_policy_stands_before_the_address_that_it_is_about(rig: Rig) -> None:
     rig.announcer.want(wanted(1, VIP, bird=bird()))
     eventually(lambda: rig.generations == [1])
-    assert [what for what, _ in rig.steps.done] == ["masquerade", "bird", "addresses", "vrrp"]
-    assert 'password "s3cret";' in rig.steps.done[1][1]
+    assert [what for what, _ in rig.steps.done] == [
+        "sources",
+        "masquerade",
+        "bird",
+        "addresses",
+        "vrrp",
+    ]
+    assert 'password "s3cret";' in rig.steps.done[2][1]
     assert "s3cret" not in repr(wanted(1, bird=bird()))
 
 
@@ -332,3 +347,32 @@ def _wakes() -> bool:
     woken = eventually(events.drain)
     events.close()
     return bool(woken and not quiet)
+
+
+def restricted(vip: Any) -> SourceFilter:
+    return SourceFilter(vip, Protocol.TCP, 80, (ip_network("198.51.100.0/24"),))
+
+
+def test_restricted_vip_stays_down_where_the_filter_fails_and_others_come_up(rig: Rig) -> None:
+    other = ip_address("192.0.2.161")
+    rig.steps.lan.discard(VIP)
+    rig.steps.filter_fails = ApplyError("nft: not installed")
+    asked = wanted(1, VIP, other, bgp=frozenset({VIP, other}), filters=frozenset({restricted(VIP)}))
+    rig.announcer.want(asked)
+    eventually(lambda: rig.generations == [1])
+    done = dict(rig.steps.done)
+    assert done["addresses"] == frozenset({other})
+    assert done["vrrp"][0].addresses == (other,)
+    assert "nft" in rig.announcer.state.error
+    rig.steps.filter_fails = None
+    eventually(lambda: dict(rig.steps.done)["addresses"] == frozenset({VIP, other}))
+    eventually(lambda: dict(rig.steps.done)["vrrp"][0].addresses == (VIP, other))
+
+
+def test_restricted_vip_that_stands_is_not_taken_away(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: rig.generations == [1] and rig.announcer.state.held is not None)
+    rig.steps.filter_fails = ApplyError("nft: not installed")
+    rig.announcer.want(wanted(2, VIP, filters=frozenset({restricted(VIP)})))
+    eventually(lambda: 2 in rig.generations)
+    assert dict(rig.steps.done)["vrrp"][0].addresses == (VIP,)

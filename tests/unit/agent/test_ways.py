@@ -10,6 +10,7 @@ import pytest
 from fairlead.adapters.kube_write import ServiceRef
 from fairlead.adapters.peer_secrets import PeerSecret, SecretWire, peer_secret
 from fairlead.agent.notices import FailureNotices, missing_failures, planned_failures
+from fairlead.agent.wanted import FilterRules
 from fairlead.agent.ways import EdgeWays
 from fairlead.model.bgp import SecretRef
 from fairlead.model.errors import ObjectFieldError
@@ -38,7 +39,7 @@ def _secret(text: str, kind: str = "kubernetes.io/basic-auth", key: str = "passw
 
 
 def _passwords(ways: EdgeWays) -> dict[str, str]:
-    bird = ways.wanted(1, lambda _address: True, frozenset()).bird
+    bird = ways.wanted(1, lambda _address: True, FilterRules()).bird
     assert bird is not None
     return dict(bird.passwords)
 
@@ -85,7 +86,7 @@ def test_interfaces_and_stable_addresses_of_all_instances() -> None:
     )
     ways = _ways(Announce.VRRP)
     ways.take(EdgeDelta(virtual_servers={}, vrrp=(INSTANCE, other)))
-    wanted = ways.wanted(1, lambda _address: True, frozenset())
+    wanted = ways.wanted(1, lambda _address: True, FilterRules())
     assert wanted.interfaces == ("eth0", "eth1", "eth2")
     assert wanted.advertised == (ip_address("192.0.2.9"), ip_address("169.254.7.8"))
     assert wanted.bird is None

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a Service asks for, and every sentence with which that is refused (sections 1.1-1.3, 9)."""
 
+from ipaddress import ip_network
+
 import msgspec
 import pytest
 
@@ -187,7 +189,7 @@ def test_deprecated_annotations_are_told_when_something_changes() -> None:
 
 IGNORED = {
     "affinity": {"affinity_seconds": 60},
-    "source-ranges": {"source_ranges": ("192.0.2.0/24",)},
+    "source-ranges": {"source_ranges": (ip_network("192.0.2.0/24"),)},
     "node-ports": {"allocate_node_ports": False},
     "publish-not-ready": {"publish_not_ready": True},
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kubernetes JSON to the model: what is read, what is refused and with which field."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import msgspec
 import pytest
@@ -78,7 +78,7 @@ def test_a_whole_service() -> None:
         selector={"app": "web"},
         policy=TrafficPolicy.LOCAL,
         affinity_seconds=9,
-        source_ranges=("192.0.2.0/24",),
+        source_ranges=(ip_network("192.0.2.0/24"),),
         allocate_node_ports=False,
         publish_not_ready=True,
         ingress=((ip_address("10.0.0.1"), "VIP"),),

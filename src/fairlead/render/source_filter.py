@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packet filter text for `loadBalancerSourceRanges`: who may reach a virtual server.
+
+In table `inet fairlead` of nftables two sets per family say it all: virtual servers that are
+restricted, and (virtual server, source network) pairs that are let in. A change of ranges changes
+elements and no rule.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fairlead.model.names import IPAddress, IPNetwork, Protocol
+from fairlead.model.plan import EdgePlan, VirtualServer
+from fairlead.render.environment import render
+from fairlead.render.nft import TABLE
+
+SOURCES_CHAIN = "FAIRLEAD-SOURCES"
+_TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
+_WORDS = {4: "ip", 6: "ip6"}
+
+
+class Restricted(NamedTuple):
+    """A virtual server that lets in only some."""
+
+    address: IPAddress
+    protocol: Protocol
+    port: int
+
+
+class SourceFilter(NamedTuple):
+    """A virtual server and the networks that it lets in, sorted; () lets nobody in."""
+
+    address: IPAddress
+    protocol: Protocol
+    port: int
+    sources: tuple[IPNetwork, ...]
+
+    @classmethod
+    def of(cls, key: Restricted, sources: Iterable[IPNetwork]) -> "SourceFilter":
+        """A filter with its sources in order."""
+        ordered = sorted(sources, key=lambda one: (int(one.network_address), one.prefixlen))
+        return cls(*key, tuple(ordered))
+
+
+@dataclass(frozen=True)
+class _SetView:
+    """One set: its name, type, and the elements to add and to remove."""
+
+    name: str
+    type: str
+    interval: bool
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _RuleView:
+    """The rule of one family."""
+
+    version: int
+    match: str
+
+
+def filters_of(servers: Iterable[VirtualServer]) -> frozenset[SourceFilter]:
+    """Filters of those virtual servers that are restricted."""
+    return frozenset(
+        SourceFilter.of(Restricted(one.address, one.protocol, one.port), one.source_ranges)
+        for one in servers
+        if one.source_ranges is not None
+    )
+
+
+def source_filters_of(plan: EdgePlan) -> frozenset[SourceFilter]:
+    """Filters of an edge's plan."""
+    return filters_of(plan.virtual_servers)
+
+
+def render_sources_nft(before: Iterable[SourceFilter], after: Iterable[SourceFilter]) -> str:
+    """Return a script for `nft -f` that leads from one state to the other in one transaction.
+
+    Where there is something before and after, only elements that differ are sent; else chain and
+    sets are made, or taken away.
+    """
+    old, new = frozenset(before), frozenset(after)
+    anew = not (old and new)
+    views = [
+        view for version in _TYPES for view in _views(version, frozenset() if anew else old, new)
+    ]
+    return render(
+        "sources.nft.j2",
+        table=TABLE,
+        anew=anew,
+        filled=bool(new),
+        sets=views,
+        rules=[_RuleView(version, _WORDS[version]) for version in _TYPES],
+    )
+
+
+def render_sources_iptables(filters: Iterable[SourceFilter]) -> str:
+    """Return input for `iptables-restore --noflush` (or `ip6tables-`); filters of one family.
+
+    Declaring the chain empties it, so the whole chain is replaced in one commit.
+    """
+    rows = [
+        {
+            "address": str(one.address),
+            "protocol": one.protocol.lower(),
+            "port": one.port,
+            "sources": [str(source) for source in one.sources],
+        }
+        for one in sorted(filters, key=_order)
+    ]
+    return render("sources.iptables.j2", chain=SOURCES_CHAIN, filters=rows)
+
+
+def _views(
+    version: int, old: frozenset[SourceFilter], new: frozenset[SourceFilter]
+) -> tuple[_SetView, _SetView]:
+    kind = f"{_TYPES[version]} . inet_proto . inet_service"
+    gone, come = _elements(old, version), _elements(new, version)
+    restricted, allowed = (
+        (tuple(sorted(have - had)), tuple(sorted(had - have)))
+        for had, have in zip(gone, come, strict=True)
+    )
+    return (
+        _SetView(f"restricted{version}", kind, False, *restricted),
+        _SetView(f"sources{version}", f"{kind} . {_TYPES[version]}", True, *allowed),
+    )
+
+
+def _elements(filters: Iterable[SourceFilter], version: int) -> tuple[set[str], set[str]]:
+    restricted: set[str] = set()
+    allowed: set[str] = set()
+    for one in filters:
+        if one.address.version == version:
+            key = f"{one.address} . {one.protocol.lower()} . {one.port}"
+            restricted.add(key)
+            allowed.update(f"{key} . {source}" for source in one.sources)
+    return restricted, allowed
+
+
+def _order(one: SourceFilter) -> tuple[int, int, str, int]:
+    return one.address.version, int(one.address), one.protocol.value, one.port

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is let in, in front of IPVS: a stranger's packets never become a connection.
+
+The kernel here has nf_tables without IP families, so it is the iptables backend that carries the
+packets; the nftables backend does so in tests/unit/adapters/test_source_filter.py.
+"""
+
+import subprocess
+import sys
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from fairlead.adapters.ipvs import IpvsTable, reconcile_ipvs
+from fairlead.diff.ipvs import desired_from
+from fairlead.model.names import Forwarding, ObjectKey, Protocol
+from fairlead.model.plan import RealServer, VirtualServer
+from kernel.network import CLIENT, PORT, REALS, VIP
+
+pytestmark = pytest.mark.kernel
+
+_APPLY = """
+import sys
+from ipaddress import ip_address, ip_network
+from fairlead.adapters.packetfilter import nftables_usable
+from fairlead.adapters.source_filter import reconcile_sources, source_filters
+from fairlead.model.names import Protocol
+from fairlead.render.source_filter import SourceFilter
+vip, port, *sources = sys.argv[1:]
+key = (ip_address(vip), Protocol.TCP, int(port))
+wanted = {SourceFilter(*key, tuple(map(ip_network, sources)))} if port != "0" else set()
+assert not nftables_usable()
+changed = reconcile_sources(wanted).changed
+assert not reconcile_sources(wanted).changed
+assert source_filters() == wanted
+print(changed)
+"""
+
+
+def let_in(edge, port, *sources):
+    """Apply inside the edge's namespace; whether the kernel had to be changed. Port 0: all."""
+    argv = ["ip", "netns", "exec", edge, sys.executable, "-c", _APPLY, VIP, str(port), *sources]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip() == "True"
+
+
+@pytest.fixture
+def edge(network):
+    """An edge that balances the VIP to one real server in dsr."""
+    network.serve()
+    server = VirtualServer(
+        address=ip_address(VIP),
+        protocol=Protocol.TCP,
+        port=PORT,
+        scheduler="rr",
+        flags=(),
+        forwarding=Forwarding.DSR,
+        service=ObjectKey("default", "web"),
+        source_ranges=(ip_network("198.51.100.0/24"),),
+        real_servers=(RealServer(ip_address(REALS[0]), PORT, 1),),
+    )
+    with IpvsTable(network.edges[0]) as table:
+        reconcile_ipvs(table, desired_from([server]), lambda _: True).raise_for_failures()
+    return network.edges[0]
+
+
+def connections(edge):
+    """Connections that IPVS of the edge has seen in all."""
+    with IpvsTable(edge) as table:
+        return sum(status.counters.connections for status in table.status())
+
+
+def test_a_stranger_is_dropped_before_ipvs_and_let_in_again(network, edge):
+    assert let_in(edge, PORT, f"{CLIENT}/32", "198.51.100.0/24")
+    made, _ = network.connect()
+    made.close()
+    seen = connections(edge)
+    assert seen == 1
+    assert let_in(edge, PORT, "198.51.100.0/24")
+    with pytest.raises(TimeoutError):
+        network.connect()
+    assert connections(edge) == seen
+    assert let_in(edge, PORT)
+    with pytest.raises(TimeoutError):
+        network.connect()
+    assert let_in(edge, 0)
+    made, _ = network.connect()
+    made.close()
+    assert not let_in(edge, 0)
