@@ -21,6 +21,7 @@ from fairlead.planner.trail import Outcome, Phase, Step, Trail, wish_told
 
 NORMAL, WARNING = "Normal", "Warning"
 FAILED = "AllocationFailed"
+_MOVES = frozenset({"ClearAssignment", "IPAllocated"})
 
 
 @dataclass(slots=True)
@@ -86,7 +87,10 @@ class Case:
     def plan(self) -> ServicePlan:
         """The decision as a value."""
         changed = needs_write(self.service, self.addresses, self.pool)
-        if changed:
+        if not changed:
+            # It lost its address to an older holder that then went elsewhere, and has it back.
+            self.events = [event for event in self.events if event.reason not in _MOVES]
+        else:
             for key in sorted(self.service.annotations):
                 if key.startswith(OLD_DOMAIN):
                     text = f"Service uses deprecated annotation {key}"

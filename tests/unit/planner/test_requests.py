@@ -199,3 +199,13 @@ IGNORED = {
 def test_fields_that_do_not_matter_to_allocation(row: str) -> None:
     plain, other = svc("x", holds="10.0.0.2"), svc("x", holds="10.0.0.2", **IGNORED[row])
     assert decide([plain], POOLS) == decide([other], POOLS)
+
+
+def test_who_has_back_what_it_lost_in_the_same_run_is_told_nothing() -> None:
+    # The older one claims the address that both have in status, and then moves to what it asks for.
+    older = svc("b", holds="10.0.0.3", want="10.0.0.2", age=1)
+    services = [svc("a", holds="10.0.0.1", age=2), older, svc("c", holds="10.0.0.3")]
+    plans = decide(services, [pool("p", "10.0.0.1-10.0.0.3")])
+    assert [str(address) for address in plans["b"].addresses] == ["10.0.0.2"]
+    assert [str(address) for address in plans["c"].addresses] == ["10.0.0.3"]
+    assert (plans["c"].changed, plans["c"].events) == (False, ())
