@@ -14,13 +14,19 @@ from fairlead.adapters.netns import entered
 from fairlead_lab import controlplane, kubebuild
 from fairlead_lab.config import LabConfig
 from fairlead_lab.solo import solo_edge
-from lab.test_agent import NAMESPACE, SERVICES, AgentEdge, prepare
+from support.agent_edge import NAMESPACE, SERVICES, AgentEdge, prepare
 from support.harness import wait_for
 
 pytestmark = pytest.mark.lab
 
 POOLS = "metallb-system"
 BASE = f"/apis/metallb.io/v1beta1/namespaces/{POOLS}"
+DOCUMENT = {
+    "pools": [{"name": "lan", "addresses": ["10.222.94.160-10.222.94.191"]}],
+    "announce": ["vrrp", "bgp"],
+    "vrrp": {"advertised_address": "10.222.94.9/24"},
+    "bgp": {"peers": [{"name": "router", "address": "10.222.94.1", "asn": 64500}]},
+}
 LABELS = {
     "metallb.io/node": "edge1",
     "metallb.io/service-namespace": "default",
@@ -33,7 +39,7 @@ def edge() -> Iterator[AgentEdge]:
     cfg = LabConfig(name="flsts", index=94)
     with solo_edge(cfg, mem="768M") as solo, entered(cfg.netns("cp")):
         api = KubeApi(cfg.admin_kubeconfig)
-        prepare(cfg, solo, api)
+        prepare(cfg, solo, api, DOCUMENT, {"resync_seconds": 2})
         ensure_access(api, NAMESPACE, pool_namespace=POOLS, peers=POOLS)
         ensure_crds(api)
         made = AgentEdge(solo, api)
