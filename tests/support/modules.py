@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,8 +94,9 @@ def _run(
         capture_output=True,
         timeout=SECONDS,
         check=False,
-        # Compiled once, not at every start: that is most of a module's time.
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
+        # Compiled once, not at every start: that is most of a module's time. Not into the tree,
+        # which is read-only where a kernel is under test.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": _compiled().name},
     )
     text = done.stdout.decode().strip()
     assert text.startswith("{"), f"{name}: {text}\n{done.stderr.decode()}"
@@ -120,6 +122,11 @@ def payload(name: str, args: dict[str, Any]) -> bytes:
     )
     data: bytes = built.b_module_data
     return data
+
+
+@functools.cache
+def _compiled() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="fairlead-compiled-")
 
 
 @functools.cache
