@@ -77,9 +77,13 @@ class Network:
             made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.settimeout(5)
-        made.bind((CLIENT, source_port))
-        made.connect((VIP, PORT))
-        return made, made.recv(1)[0]
+        try:
+            made.bind((CLIENT, source_port))
+            made.connect((VIP, PORT))
+            return made, made.recv(1)[0]
+        except OSError:
+            made.close()
+            raise
 
     def destroy(self):
         for server in self._servers:
