@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`ipvs`, `addresses` and `firewall` on a real kernel, run as Ansible runs them."""
+"""`ipvs`, `addresses` and `firewall` on a real kernel."""
 
 import subprocess
 
 import pytest
 
 from kernel.network import inside
-from support.modules import fail_module, run_module
+from support.modules import Inside, fail_module, run_module
 
 pytestmark = pytest.mark.kernel
 
@@ -14,19 +14,9 @@ POOLS = ["192.0.2.160-192.0.2.191", "2001:db8::a0-2001:db8::bf"]
 NOTHING = {"virtual_servers": [], "addresses": [], "vrrp": [], "bgp": []}
 
 
-class Namespace:
-    """A network namespace as a place for modules."""
-
-    def __init__(self, name):
-        self._name = name
-
-    def enter(self):
-        return ("ip", "netns", "exec", self._name)
-
-
 @pytest.fixture
 def place(netns):
-    return Namespace(netns)
+    return Inside(netns)
 
 
 def server(address, port, weights, **changes):

@@ -7,16 +7,21 @@ that come back are those that are documented for that case, with the type that i
 
 import ast
 import functools
+import importlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import yaml
+
+from fairlead.adapters.netns import entered
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTION = REPOSITORY / "collections/ansible_collections/fairlead/edge"
@@ -41,11 +46,21 @@ class Place(Protocol):
         ...
 
 
+class Inside(NamedTuple):
+    """A network namespace, entered by a fork of this process.
+
+    For kernels in which a start of Python takes most of a minute: what Ansible does around a module
+    is shown elsewhere, the module and `AnsibleModule` are the real ones.
+    """
+
+    netns: str
+
+
 def run_module(
     name: str,
     params: dict[str, Any],
     *,
-    place: Place | None = None,
+    place: Place | Inside | None = None,
     python: str = sys.executable,
     check: bool = False,
 ) -> dict[str, Any]:
@@ -70,7 +85,7 @@ def fail_module(
     name: str,
     params: dict[str, Any],
     *,
-    place: Place | None = None,
+    place: Place | Inside | None = None,
     python: str = sys.executable,
     check: bool = False,
 ) -> str:
@@ -84,9 +99,11 @@ def fail_module(
 
 
 def _run(
-    name: str, params: dict[str, Any], place: Place | None, python: str, check: bool
+    name: str, params: dict[str, Any], place: Place | Inside | None, python: str, check: bool
 ) -> dict[str, Any]:
     args = {**params, "_ansible_check_mode": check, "_ansible_diff": True}
+    if isinstance(place, Inside):
+        return _judged(name, *_fork(name, args, place.netns))
     where = place.enter() if place else ()
     done = subprocess.run(
         [*where, python, "-"],
@@ -98,13 +115,55 @@ def _run(
         # which is read-only where a kernel is under test.
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": _compiled().name},
     )
-    text = done.stdout.decode().strip()
-    assert text.startswith("{"), f"{name}: {text}\n{done.stderr.decode()}"
-    assert not done.stderr, f"{name}: {done.stderr.decode()}"
+    return _judged(name, done.returncode, done.stdout, done.stderr)
+
+
+def _judged(name: str, status: int, stdout: bytes, stderr: bytes) -> dict[str, Any]:
+    """What a module said; it says it as one JSON object on stdout, and nothing else anywhere."""
+    text = stdout.decode().strip()
+    assert text.startswith("{"), f"{name}: {text}\n{stderr.decode()}"
+    assert not stderr, f"{name}: {stderr.decode()}"
     result: dict[str, Any] = json.loads(text)
-    assert bool(result.get("failed")) == bool(done.returncode), (done.returncode, result)
+    assert bool(result.get("failed")) == bool(status), (status, result)
     result.pop("invocation", None)
     return result
+
+
+def _fork(name: str, args: dict[str, Any], netns: str) -> tuple[int, bytes, bytes]:
+    """Run a module in a child of this process, inside a network namespace."""
+    # What every module needs is imported here, once, and not in each child.
+    for needed in ("ansible.module_utils.testing", "fairlead.adapters.links", "pyroute2"):
+        importlib.import_module(needed)
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        child = os.fork()
+        if child == 0:
+            _be_module(name, args, netns, stdout.fileno(), stderr.fileno())
+        _, status = os.waitpid(child, 0)
+        stdout.seek(0)
+        stderr.seek(0)
+        return os.waitstatus_to_exitcode(status), stdout.read(), stderr.read()
+
+
+def _be_module(name: str, args: dict[str, Any], netns: str, stdout: int, stderr: int) -> NoReturn:
+    from ansible.module_utils.testing import patch_module_args  # noqa: PLC0415
+
+    status = 70
+    try:
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        # pytest has put its own in their place.
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        sys.path.insert(0, str(REPOSITORY / "collections"))
+        with entered(netns), patch_module_args(args):
+            runpy.run_path(str(COLLECTION / f"plugins/modules/{name}.py"), run_name="__main__")
+    except SystemExit as error:
+        status = int(error.code or 0)
+    except BaseException:  # noqa: BLE001 - a child must never go on as a second pytest
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def payload(name: str, args: dict[str, Any]) -> bytes:
