@@ -55,7 +55,7 @@ def edge() -> Iterator[AgentEdge]:
 
 def objects(edge: AgentEdge, plural: str, service: str = "web") -> list[dict[str, Any]]:
     items = edge.get(f"{BASE}/{plural}")["items"]
-    return [one for one in items if one["status"].get("serviceName") == service]
+    return [one for one in items if one.get("status", {}).get("serviceName") == service]
 
 
 def one(edge: AgentEdge, plural: str) -> Callable[[], dict[str, Any] | None]:

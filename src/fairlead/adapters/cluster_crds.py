@@ -34,6 +34,7 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _STAMPS = ("controller-gen.kubebuilder.io/version", "meta.helm.sh/release-name")
 _ESTABLISH_SECONDS = 30.0
+_Crds = dict[str, dict[str, Any]]
 
 
 class CrdState(StrEnum):
@@ -63,7 +64,7 @@ def ensure_crds(api: KubeApi, *, check: bool = False) -> list[AccessChange]:
         ApiError, ApiUnavailableError: The API server refused or did not answer.
         AccessError: A definition was accepted and is not served.
     """
-    found = _found(api)
+    found = _staying(api, check)
     if not all(map(_ours, found.values())):
         return []
     changes = [_ensure_crd(api, made, found.get(made.name), check) for made in definitions()]
@@ -108,10 +109,34 @@ def remove_reports(api: KubeApi, namespace: str, *, check: bool = False) -> list
     return changes
 
 
-def _found(api: KubeApi) -> dict[str, dict[str, Any]]:
+def _found(api: KubeApi) -> _Crds:
     """The definitions of our kinds that are there, whoever made them, by name."""
     known = {made.name: get(api, f"{CRDS}/{made.name}") for made in definitions()}
     return {name: crd for name, crd in known.items() if crd is not None}
+
+
+def _staying(api: KubeApi, check: bool, pause: Callable[[float], None] = time.sleep) -> _Crds:
+    """Those that are not on their way out; waits until those are gone, for they can't be made anew.
+
+    Raises:
+        AccessError: A definition is being deleted and does not go.
+    """
+    deadline = time.monotonic() + _ESTABLISH_SECONDS
+    while True:
+        found = _found(api)
+        leaving = sorted(name for name in found if _is_leaving(found[name]))
+        if not leaving or check:
+            return {name: crd for name, crd in found.items() if name not in leaving}
+        if time.monotonic() > deadline:
+            raise AccessError(
+                f"CustomResourceDefinitions {', '.join(leaving)} are being deleted and still "
+                f"there after {_ESTABLISH_SECONDS:g} s: `kubectl describe crd` says why"
+            )
+        pause(0.1)
+
+
+def _is_leaving(crd: dict[str, Any]) -> bool:
+    return "deletionTimestamp" in crd["metadata"]
 
 
 def _ours(crd: dict[str, Any]) -> bool:

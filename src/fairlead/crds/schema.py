@@ -42,15 +42,13 @@ def flag(about: str, **limits: Any) -> Schema:
 
 
 def number(about: str, low: int, high: int, *, size: str = "int32", **limits: Any) -> Schema:
-    """An integer within limits, both included."""
-    return {
-        "type": "integer",
-        "format": size,
-        "description": about,
-        "minimum": low,
-        "maximum": high,
-        **limits,
-    }
+    """An integer within limits, both included.
+
+    The API server holds limits as float64, in which the largest int64 is one too large for its own
+    check; the format says that one anyway.
+    """
+    made = {"type": "integer", "format": size, "description": about, "minimum": low, **limits}
+    return made if high == 2**63 - 1 else {**made, "maximum": high}
 
 
 def array(about: str, item: Schema, most: int, **limits: Any) -> Schema:
