@@ -239,8 +239,8 @@ def test_a_service_that_was_wrong_before_can_still_be_edited(cluster: Cluster) -
 
 def test_second_run_changes_nothing_and_drift_is_repaired(cluster: Cluster) -> None:
     assert changed(ensure_crds(cluster.api)) == []
-    patch = [{"op": "remove", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/"
-              "properties/addresses/maxItems"}]  # fmt: skip
+    where = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/addresses"
+    patch = [{"op": "replace", "path": f"{where}/description", "value": "Somebody else's words."}]
     cluster.kubectl(
         "patch", "crd", "ipaddresspools.metallb.io", "--type=json", "-p", json.dumps(patch)
     )
