@@ -158,6 +158,7 @@ def prepare(
         "inventory": "/out/edges.yaml",
         "namespace": NAMESPACE,
         "vrrp_conf": "/run/fl/vrrp.conf",
+        "bird_conf": "/run/fl/bird.conf",
         **(settings or {}),
     }
     (solo.shared / "edges.yaml").write_text(yaml.safe_dump(document))
