@@ -142,7 +142,8 @@ def test_an_aggregate_stands_for_its_addresses_and_goes_with_its_advertisement(
     bgp: Lab, applied
 ) -> None:
     sessions = bgp.ssh("edge1", "birdc show protocols | grep peer.router")
-    wide = _object("BGPAdvertisement", "wide", {"aggregationLength": 26})
+    spec = {"aggregationLength": 26, "ipAddressPools": ["routed-pool"]}
+    wide = _object("BGPAdvertisement", "wide", spec)
     applied(wide)
     for prefix in ("203.0.113.64/26", "203.0.113.128/26"):
         _hears(bgp, prefix, set(bgp.edges))
