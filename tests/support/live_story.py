@@ -12,6 +12,7 @@ from fairlead.adapters.kube_client import MERGE_PATCH, ApiError
 from fairlead.adapters.kube_write import COMPONENT
 from fairlead.model.kube import Service
 from fairlead.model.pool import LabelSelector, Pool
+from fairlead.planner.usage import pool_usage
 from support.agent_edge import AgentEdge
 from support.harness import wait_for
 from support.story import Gone, Player, Status, Step, Story
@@ -89,18 +90,22 @@ class LivePlayer:
 
     def _counters(self, wanted: dict[str, str]) -> bool:
         for name, pool in self._pools.items():
-            status = self._edge.get(f"{POOLS}/{name}").get("status") or {}
             rows = [shown.split() for shown in wanted.values() if shown.split()[-1:] == [name]]
             held = {address for row in rows for address in row[:-1]}
-            size = sum(int(part.last) - int(part.first) + 1 for part in pool.ranges)
-            if pool.avoid_buggy_ips:
-                size = status["availableIPv4"] + status["assignedIPv4"]
-            found = {key: int(value) for key, value in status.items()}
-            assigned = found["assignedIPv4"] + found["assignedIPv6"]
-            available = found["availableIPv4"] + found["availableIPv6"]
-            if (assigned, available) != (len(held), size - len(held)):
-                raise KeyError(name, found)
+            assigned, _ = self._counted(pool)
+            if assigned != len(held):
+                raise KeyError(name, assigned)
         return True
+
+    def _counted(self, pool: Pool) -> tuple[int, int]:
+        """Assigned and available addresses, once the object's status is about all of the pool."""
+        status = self._edge.get(f"{POOLS}/{pool.name}")["status"]
+        assigned = status["assignedIPv4"] + status["assignedIPv6"]
+        available = status["availableIPv4"] + status["availableIPv6"]
+        (usage,) = pool_usage([pool], ())
+        if assigned + available != usage.total:
+            raise KeyError(pool.name, status)
+        return assigned, available
 
     # -- changing it ------------------------------------------------------------------------
 
@@ -130,9 +135,7 @@ class LivePlayer:
         self._upsert(POOLS, pool.name, body)
         self._pools[pool.name] = pool
         # Pools and Services come by two watches: a Service that follows must find it.
-        shown = {name: row for name, row in self._shown().items() if row}
-        if not shown:
-            wait_for(f"pool {pool.name} is known", lambda: self._counters({}), SECONDS)
+        wait_for(f"pool {pool.name} is known", lambda: self._counted(pool), SECONDS)
 
     def _apply_service(self, service: Service) -> None:
         name = str(service.key).removeprefix("default/")
