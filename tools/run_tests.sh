@@ -59,7 +59,9 @@ tier_lab() {
 
 molecule_test() { # Molecule is content with steps that it skips because a playbook is missing
     molecule test "$@" 2>&1 | tee "$results/molecule.log"
-    [ "${PIPESTATUS[0]}" -eq 0 ] && ! grep -q "Missing playbook" "$results/molecule.log"
+    [ "${PIPESTATUS[0]}" -eq 0 ] && ! grep "Missing playbook" "$results/molecule.log" && return
+    grep -B12 -A6 "fatal:" "$results/molecule.log" >"$results/molecule.fatal"  # last words go unread in a long log
+    return 1
 }
 
 tier_molecule() {
@@ -72,5 +74,6 @@ for tier in "$@"; do
     "tier_$tier"
     echo "    $tier took $((SECONDS - started)) s"
 done
+[ ! -s "$results/molecule.fatal" ] || { say "molecule: what failed"; cat "$results/molecule.fatal"; }
 "$python" tools/count_tests.py "$results" || failed=1
 exit "$failed"

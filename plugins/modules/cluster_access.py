@@ -33,7 +33,8 @@ options:
     type: str
   pool_namespace:
     description:
-      - Namespace of the objects of C(metallb.io); made if it is missing, and never removed.
+      - Namespace of the objects of C(metallb.io); made if it is missing.
+      - Removed only if it was made here and holds nothing of anybody else's, of any kind.
     type: str
     default: metallb-system
   crds:
@@ -104,13 +105,16 @@ def install(api, params, check, spaces):
 
 
 def uninstall(api, params, check, spaces):
-    from fairlead.adapters.cluster_access import remove_access
+    from fairlead.adapters.cluster_access import LABELS, remove_access
     from fairlead.adapters.cluster_crds import remove_crds, remove_reports
+    from fairlead.adapters.cluster_namespace import remove_if_unused
 
-    done = remove_reports(api, params["pool_namespace"], check=check)
+    pools = params["pool_namespace"]
+    done = remove_reports(api, pools, check=check)
     if params["crds"]:
         done += remove_crds(api, check=check)
-    return done + remove_access(api, params["namespace"], check=check, **spaces)
+    done += remove_access(api, params["namespace"], check=check, **spaces)
+    return done + remove_if_unused(api, pools, LABELS, check=check)
 
 
 def act(module):

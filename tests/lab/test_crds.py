@@ -26,6 +26,7 @@ from fairlead.crds.definition import REVISION_ANNOTATION
 from fairlead_lab import controlplane, kubebuild, solo
 from fairlead_lab.config import LabConfig
 from support.crd_cases import BAD, GOOD, Case, peer, pool
+from support.harness import wait_for
 
 pytestmark = pytest.mark.lab
 
@@ -227,7 +228,17 @@ def test_a_service_that_was_wrong_before_can_still_be_edited(cluster: Cluster) -
     changes = [change for change in remove_crds(cluster.api) if "Policy" in change.name]
     assert len(changes) == 2
     ensure_after = service("metallb.io/loadBalancerIPs", "a,b,c")
-    cluster.api.request("POST", SERVICES, body=ensure_after)
+
+    def accepted() -> bool:  # the API server forgets a policy some time after the answer to DELETE
+        try:
+            cluster.api.request("POST", SERVICES, body=ensure_after)
+        except ApiError as error:
+            if error.status != 422:
+                raise
+            return False
+        return True
+
+    wait_for("the API server without the policy", accepted)
     assert changed(ensure_crds(cluster.api))
     edit = {"metadata": {"labels": {"a": "b"}}}
     cluster.api.request("PATCH", f"{SERVICES}/web", body=edit, content_type=MERGE_PATCH)

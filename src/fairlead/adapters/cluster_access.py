@@ -31,7 +31,7 @@ _METALLB = [
 ]
 _TOKEN_SECONDS = 30.0
 _NAMESPACES = "/api/v1/namespaces"
-_LABELS = {"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/managed-by": "ansible"}
+LABELS = {"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/managed-by": "ansible"}
 
 
 class AccessError(FairleadError):
@@ -131,7 +131,7 @@ def _rule(group: str, resources: list[str], verbs: list[str]) -> dict[str, Any]:
 
 
 def _object(version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:
-    meta: dict[str, Any] = {"name": name, "labels": dict(_LABELS)}
+    meta: dict[str, Any] = {"name": name, "labels": dict(LABELS)}
     return {"apiVersion": version, "kind": kind, "metadata": meta, **fields}
 
 
@@ -189,7 +189,7 @@ def remove_access(
 ) -> list[AccessChange]:
     """Remove account and rights, then the namespace (with Lease and token in it).
 
-    The namespace of the pools stays, with what is in it.
+    The namespace of the pools is cluster_namespace.py's: others may use it.
     """
     changes = []
     known = objects(namespace, pool_namespace)
