@@ -68,11 +68,15 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 def act(module):
     from fairlead.adapters.ipvs import IpvsTable, reconcile_ipvs
-    from fairlead.diff.ipvs import desired_from
+    from fairlead.diff.ipvs import desired_from, service_key
+    from fairlead.diff.slow_start import left_rising
 
-    desired = desired_from(edge_plan(module).virtual_servers)
+    servers = edge_plan(module).virtual_servers
+    desired = desired_from(servers)
     ours = owned(module)
     with locked(module), IpvsTable() as table:
+        for key in map(service_key, (one for one in servers if one.slow_start_seconds)):
+            desired[key] = left_rising(desired[key], table.dump_service(key))
         extra = [
             key for key, entry in table.dump().items() if key not in desired and ours_key(key, ours)
         ]

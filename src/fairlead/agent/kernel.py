@@ -19,10 +19,11 @@ from fairlead.adapters.ipvs import (
 )
 from fairlead.adapters.kube_watch import Backoff
 from fairlead.agent.edgelock import SharedEdgeLock
+from fairlead.agent.ramps import Ramps
 from fairlead.diff.changes import AddDest, DelDest, IpvsChange, SetDest
 from fairlead.diff.ipvs import desired_entry, desired_from, diff_entry, service_key
 from fairlead.model.errors import FairleadError
-from fairlead.model.ipvs import ServiceKey
+from fairlead.model.ipvs import IpvsEntry, ServiceKey
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import VirtualServer
 
@@ -70,6 +71,7 @@ class KernelTable:
         self._members_only = members_only
         self._table: IpvsPort | None = None
         self._retries: dict[ServiceKey, _Retry] = {}
+        self._ramps = Ramps()
         self.wanted: dict[ServiceKey, VirtualServer] = {}
         self.counts = KernelCounts()
 
@@ -93,6 +95,7 @@ class KernelTable:
 
     def drop(self, key: ServiceKey) -> None:
         """Want a virtual server no more; changes nothing yet."""
+        self._ramps.forget(key)
         self.wanted.pop(key, None)
 
     # -- making it true ---------------------------------------------------------------------
@@ -127,7 +130,7 @@ class KernelTable:
             done = self._guarded(
                 lambda: reconcile_ipvs(
                     self._opened(),
-                    desired_from(self.wanted.values()),
+                    self._desired_all(self._opened()),
                     owned if prune else _NEVER,
                 )
             )
@@ -141,15 +144,19 @@ class KernelTable:
         return len(done.changes)
 
     def due(self) -> list[ServiceKey]:
-        """Virtual servers whose second try is due."""
-        if not self._retries:
+        """Virtual servers of which a second try or a weight of a slow start is due."""
+        if self.next_due() is None:
             return []
         now = self._clock()
-        return [key for key, retry in self._retries.items() if retry.due <= now]
+        tries = [key for key, retry in self._retries.items() if retry.due <= now]
+        return [*tries, *self._ramps.due(now)]
 
     def next_due(self) -> float | None:
-        """When the next second try is due, on the clock; None without one."""
-        return min((retry.due for retry in self._retries.values()), default=None)
+        """When the next second try or weight is due, on the clock; None without one."""
+        times = [retry.due for retry in self._retries.values()]
+        if (weight := self._ramps.next_due()) is not None:
+            times.append(weight)
+        return min(times, default=None)
 
     def strays(self, owned: Owned) -> Iterator[ServiceKey]:
         """Virtual servers on VIPs of ours that nobody wants."""
@@ -177,7 +184,7 @@ class KernelTable:
     def _reconcile(
         self, table: IpvsPort, key: ServiceKey, server: VirtualServer | None
     ) -> AppliedChanges:
-        desired = desired_entry(server) if server is not None else None
+        desired = self._desired(table, server) if server is not None else None
         if not self._members_only:
             return reconcile_virtual_server(table, key, desired)
         actual = table.dump_service(key)
@@ -190,6 +197,22 @@ class KernelTable:
         ]
         failed = [result for result in table.apply(changes) if result.code] if changes else []
         return AppliedChanges(tuple(changes), tuple(failed))
+
+    def _desired(self, table: IpvsPort, server: VirtualServer) -> IpvsEntry:
+        """What the kernel should hold of a virtual server now."""
+        desired = desired_entry(server)
+        if server.slow_start_seconds is None:
+            self._ramps.forget(desired.service.key)
+            return desired
+        actual = table.dump_service(desired.service.key)
+        return self._ramps.ease(desired, actual, server.slow_start_seconds, self._clock())
+
+    def _desired_all(self, table: IpvsPort) -> dict[ServiceKey, IpvsEntry]:
+        desired = desired_from(self.wanted.values())
+        for key, server in self.wanted.items():
+            if server.slow_start_seconds is not None:
+                desired[key] = self._desired(table, server)
+        return desired
 
     def _opened(self) -> IpvsPort:
         if self._table is None:

@@ -153,6 +153,8 @@ def how(server: VirtualServer) -> str:
         words.append(f"ClientIP {server.persistence_seconds} s")
     if server.one_packet:
         words.append("one-packet")
+    if server.slow_start_seconds is not None:
+        words.append(f"slow start {server.slow_start_seconds} s")
     return ", ".join(words)
 
 

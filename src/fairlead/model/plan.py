@@ -15,6 +15,9 @@ from fairlead.model.names import (
     Protocol,
 )
 
+SLOW_START_STEPS = 10
+"""Weights of a slow start rise in so many steps: each rebuilds the table of `mh`."""
+
 
 class RealServer(msgspec.Struct, frozen=True, gc=False):
     """Where a virtual server sends; weight 0 takes no new connections and keeps the old ones."""
@@ -35,6 +38,8 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
         one_packet: UDP one-packet scheduling.
         source_ranges: Clients that are let in (`loadBalancerSourceRanges`), disjoint and sorted;
             None lets everybody in, () nobody.
+        slow_start_seconds: A real server that newly takes traffic beside others reaches its weight
+            after so long, in `SLOW_START_STEPS`; None at once. Each edge does it by itself.
     """
 
     address: IPAddress
@@ -47,6 +52,7 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
     persistence_seconds: int | None = None
     one_packet: bool = False
     source_ranges: tuple[IPNetwork, ...] | None = None
+    slow_start_seconds: int | None = None
     real_servers: tuple[RealServer, ...] = ()
 
 

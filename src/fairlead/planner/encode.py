@@ -79,6 +79,7 @@ class _VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
     forwarding: Forwarding
     service: str
     source_ranges: list[str] | None = None
+    slow_start_seconds: int | None = None
     real_servers: list[_RealServer]
 
 
@@ -216,6 +217,7 @@ def _virtual_server_dict(server: VirtualServer) -> dict[str, Any]:
         "forwarding": server.forwarding.value,
         "service": str(server.service),
         "source_ranges": _texts(server.source_ranges),
+        "slow_start_seconds": server.slow_start_seconds,
         "real_servers": [
             {"address": str(real.address), "port": real.port, "weight": real.weight}
             for real in server.real_servers
@@ -296,6 +298,7 @@ def _virtual_server(wire: _VirtualServer) -> VirtualServer:
         persistence_seconds=wire.persistence_seconds,
         one_packet=wire.one_packet,
         source_ranges=None if wire.source_ranges is None else _networks(wire.source_ranges),
+        slow_start_seconds=wire.slow_start_seconds,
         real_servers=tuple(
             RealServer(_address(real.address), real.port, real.weight) for real in wire.real_servers
         ),

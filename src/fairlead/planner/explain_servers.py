@@ -18,7 +18,7 @@ from fairlead.model.names import (
     TrafficPolicy,
     family_of,
 )
-from fairlead.model.plan import Plan, RealServer, ServicePlan, VirtualServer
+from fairlead.model.plan import SLOW_START_STEPS, Plan, RealServer, ServicePlan, VirtualServer
 from fairlead.model.snapshot import Snapshot
 from fairlead.planner.nodes import cluster_obstacle, local_obstacle
 from fairlead.planner.options import WEIGHTS, options_of
@@ -152,6 +152,8 @@ class _Teller:
         weights = self._options.weights
         if weights is not None and (name in weights or "" in weights):
             why += f"; {WEIGHTS} says {weights.get(name, weights.get(''))} where it takes traffic"
+        if self._options.slow_start is not None and real.weight:
+            why += f"; times {SLOW_START_STEPS} for slow start"
         if local and not real.weight:
             why += "; takes nothing new, held connections live on"
         elif local and name not in counts.ready:
@@ -191,6 +193,8 @@ def _how(server: VirtualServer, service: Service) -> str:
         words.append(f"ClientIP {server.persistence_seconds} s")
     if server.one_packet:
         words.append("one-packet")
+    if server.slow_start_seconds is not None:
+        words.append(f"slow start {server.slow_start_seconds} s")
     return ", ".join([*words, f"policy {service.policy.value}"])
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from fairlead.model.inventory import Inventory
 from fairlead.model.names import Forwarding
-from fairlead.model.plan import PlanEvent
+from fairlead.model.plan import SLOW_START_STEPS, PlanEvent
 from fairlead.model.schedulers import SCHEDULERS
 
 PREFIX = "fairlead.io/"
@@ -21,11 +21,13 @@ FORWARDING = PREFIX + "forwarding"
 NODES = PREFIX + "nodes"
 ONE_PACKET = PREFIX + "one-packet"
 SCHEDULER = PREFIX + "scheduler"
+SLOW_START = PREFIX + "slow-start"
 WEIGHTS = PREFIX + "weights"
 
 INVALID = "InvalidAnnotation"
 MAX_WEIGHT = 65_535
 _MAX_NODES = 1000
+_MAX_SECONDS = 3600
 _MAX_TEXT = 4096
 
 Weights = Mapping[str, int]
@@ -55,6 +57,7 @@ class ServiceOptions(msgspec.Struct, frozen=True):
         nodes: At most this many nodes of policy Cluster.
         one_packet: One-packet scheduling for the Service's UDP ports.
         weights: Constant weights instead of the number of ready endpoints.
+        slow_start: Seconds in which a real server that newly takes traffic reaches its weight.
     """
 
     forwarding: Forwarding
@@ -62,6 +65,7 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     nodes: int
     one_packet: bool = False
     weights: Weights | None = None
+    slow_start: int | None = None
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -123,6 +127,13 @@ ANNOTATIONS: Mapping[str, Annotation] = {
         "IPVS scheduler; with all but the hashing ones (mh, sh) edges choose each for themselves.",
         _one_of(*SCHEDULERS),
     ),
+    SLOW_START: Annotation(
+        f"seconds from 1 to {_MAX_SECONDS}",
+        "full weight at once",
+        f"A real server that newly takes traffic beside others reaches its weight after so long, "
+        f"in {SLOW_START_STEPS} steps. Weights are {SLOW_START_STEPS} times as large, for steps.",
+        _number(1, _MAX_SECONDS),
+    ),
     WEIGHTS: Annotation(
         f"a weight from 0 to {MAX_WEIGHT} for all nodes, or node=weight pairs such as "
         "node1=5,node2=1, or both: node1=5,1",
@@ -144,6 +155,7 @@ def options_of(annotations: Mapping[str, str], inventory: Inventory) -> ServiceO
         found.get(NODES, inventory.nodes_per_service),
         found.get(ONE_PACKET) == "true",
         found.get(WEIGHTS),
+        found.get(SLOW_START),
     )
 
 

@@ -24,7 +24,7 @@ from fairlead.model.names import (
     TrafficPolicy,
     family_of,
 )
-from fairlead.model.plan import PlanEvent, RealServer, VirtualServer
+from fairlead.model.plan import SLOW_START_STEPS, PlanEvent, RealServer, VirtualServer
 from fairlead.model.schedulers import HASHING
 from fairlead.planner.nodes import NodeIndex, Target
 from fairlead.planner.options import (
@@ -138,6 +138,7 @@ class _Shaper:
             # Persistence groups by source address; hashing the port too would let two edges
             # choose different real servers for one client.
             flags = ("fallback", "port") if affinity is None else ("fallback",)
+        slow_start, reals = self._options.slow_start, self._real_servers(port)
         return VirtualServer(
             address=self._address,
             protocol=port.protocol,
@@ -149,7 +150,8 @@ class _Shaper:
             persistence_seconds=affinity,
             one_packet=self._options.one_packet and port.protocol is Protocol.UDP,
             source_ranges=self._sources,
-            real_servers=self._real_servers(port),
+            slow_start_seconds=slow_start,
+            real_servers=reals if slow_start is None else _in_steps(reals),
         )
 
     def _real_servers(self, port: ServicePort) -> tuple[RealServer, ...]:
@@ -205,6 +207,15 @@ def _overridden(weighted: Sequence[Weighted], weights: Weights) -> list[Weighted
         constant = weights.get(name, rest) if weight else None
         found.append((name, address, weight if constant is None else constant))
     return found
+
+
+def _in_steps(reals: tuple[RealServer, ...]) -> tuple[RealServer, ...]:
+    """Larger weights of the same proportion, so that a weight of 1 has something below it."""
+    if max((real.weight for real in reals), default=0) * SLOW_START_STEPS > MAX_WEIGHT:
+        return reals
+    return tuple(
+        RealServer(real.address, real.port, real.weight * SLOW_START_STEPS) for real in reals
+    )
 
 
 def _pods(views: Sequence[SliceView], port: ServicePort, *, hold: bool) -> tuple[RealServer, ...]:

@@ -14,6 +14,7 @@ from fairlead.planner.options import (
     INVALID,
     NODES,
     PREFIX,
+    SLOW_START,
     WEIGHTS,
     option_events,
     options_of,
@@ -86,12 +87,30 @@ def test_nodes_of_policy_cluster():
     )
 
 
+SLOW = {
+    "counted": ("30", "", {1: 20, 2: 10, 3: 0, 4: 0}),
+    "constant": ("30", "n1=5", {1: 50, 2: 10, 3: 0, 4: 0}),
+    "no-room-above": ("30", "n1=60000", {1: 60000, 2: 1, 3: 0, 4: 0}),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_slow_start_makes_room_for_steps_and_keeps_proportions(name):
+    seconds, text, expected = SLOW[name]
+    notes = {SLOW_START: seconds, **({WEIGHTS: text} if text else {})}
+    service = svc("x", local=True, annotations=notes)
+    assert weights(service) == expected
+    (server,) = shape_service(service, (VIP,), (ENDPOINTS,), NodeIndex(NODE_LIST), INVENTORY)
+    assert server.slow_start_seconds == 30
+
+
 BAD = {
     NODES: ("0", "-1", "+1", "1001", "1_0", "many", "", "\u0661", "9" * 5000),
     WEIGHTS: ("", "n1", "=5", "n1=5,n1=6", "1,2", "n1=-1", "n1=65536", "n1=5,", "x" * 5000),
     f"{PREFIX}forwarding": ("nat", "DSR", ""),
     f"{PREFIX}scheduler": ("random", ""),
     f"{PREFIX}one-packet": ("yes", "True", ""),
+    SLOW_START: ("0", "3601", "30s", "1.5", ""),
 }
 
 
