@@ -6,10 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: firewall
-short_description: Source NAT of masqueraded flows, and who is let into restricted Services
+short_description: Source NAT, marks of port ranges, and who is let into restricted Services
 description:
   - A Service with C(loadBalancerSourceRanges) lets in only those networks. Other packets are dropped before IPVS sees them.
   - Virtual servers that forward by V(masquerade) need source NAT, so that answers come back through the edge.
+  - Packets for a port range (annotation C(fairlead.io/port-range)) get the mark by which IPVS knows the range.
   - The rules stand in the nftables table C(inet fairlead) and change in one transaction. Where
     the kernel's nf_tables has no IP families, legacy iptables holds them in chains of their own.
 version_added: 0.1.0
@@ -45,6 +46,12 @@ restricted:
   type: list
   elements: str
   sample: ["192.0.2.160 TCP 80 from 198.51.100.0/24"]
+marked:
+  description: Port ranges with the marks of their packets.
+  returned: when the package is installed
+  type: list
+  elements: str
+  sample: ["192.0.2.160 UDP 10000-20000 as 0x0fa00001"]
 installed:
   description: V(false) on a machine in check mode that has no package yet.
   returned: when the package is not installed
@@ -63,40 +70,48 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 def act(module):
     from fairlead.adapters.nft import reconcile_masquerade
+    from fairlead.adapters.port_marks import reconcile_marks
     from fairlead.adapters.source_filter import reconcile_sources
     from fairlead.render import masquerade_targets
+    from fairlead.render.port_marks import port_marks
     from fairlead.render.source_filter import source_filters_of
 
     plan, check = edge_plan(module), module.check_mode
     with locked(module):
         filters = reconcile_sources(source_filters_of(plan), check=check)
+        marks = reconcile_marks(port_marks(plan.virtual_servers), check=check)
         targets = reconcile_masquerade(masquerade_targets(plan), check=check)
     return dict(
-        changed=filters.changed or targets.changed,
+        changed=filters.changed or marks.changed or targets.changed,
         targets=target_texts(targets.after),
         restricted=filter_texts(filters.after),
+        marked=mark_texts(marks.after),
         diff=dict(
-            before=shown(targets.before, filters.before),
-            after=shown(targets.after, filters.after),
+            before=shown(targets.before, filters.before, marks.before),
+            after=shown(targets.after, filters.after, marks.after),
             before_header="packet filter (before)",
             after_header="packet filter (after)",
         ),
     )
 
 
-def shown(targets, filters):
+def shown(targets, filters, marks):
     rows = ["masquerade %s" % text for text in target_texts(targets)]
-    return lines(rows + ["restrict %s" % text for text in filter_texts(filters)])
+    rows += ["restrict %s" % text for text in filter_texts(filters)]
+    return lines(rows + ["mark %s" % text for text in mark_texts(marks)])
 
 
 def target_texts(targets):
     return sorted("%s %s %d" % target for target in targets)
 
 
+def mark_texts(marks):
+    return sorted(map(str, marks))
+
+
 def filter_texts(filters):
     return sorted(
-        "%s %s %d from %s" % (*one[:3], ", ".join(map(str, one.sources)) or "nobody")
-        for one in filters
+        "%s from %s" % (one.place, ", ".join(map(str, one.sources)) or "nobody") for one in filters
     )
 
 

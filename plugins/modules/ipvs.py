@@ -68,7 +68,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 def act(module):
     from fairlead.adapters.ipvs import IpvsTable, reconcile_ipvs
-    from fairlead.diff.ipvs import desired_from, service_key
+    from fairlead.diff.ipvs import desired_from, is_ours, service_key
     from fairlead.diff.slow_start import left_rising
 
     servers = edge_plan(module).virtual_servers
@@ -77,14 +77,12 @@ def act(module):
     with locked(module), IpvsTable() as table:
         for key in map(service_key, (one for one in servers if one.slow_start_seconds)):
             desired[key] = left_rising(desired[key], table.dump_service(key))
-        extra = [
-            key for key, entry in table.dump().items() if key not in desired and ours_key(key, ours)
-        ]
+        extra = [key for key in table.service_keys() if key not in desired and is_ours(key, ours)]
         keep = [] if module.params["prune"] else extra
         done = reconcile_ipvs(
             table,
             desired,
-            ours if module.params["prune"] else (lambda _address: False),
+            ours if module.params["prune"] else None,
             check=module.check_mode,
         )
     done.raise_for_failures()
@@ -99,11 +97,6 @@ def act(module):
             after_header="IPVS (after)",
         ),
     )
-
-
-def ours_key(key, ours):
-    # A virtual server on a firewall mark has no address: never ours.
-    return bool(key.address) and ours(key.ip)
 
 
 def main():

@@ -16,6 +16,7 @@ from fairlead.model.plan import (
     VrrpInstance,
 )
 from fairlead.render import MasqueradeTarget
+from fairlead.render.port_marks import PortMark
 
 EDGE = Edge(
     name="edge1",
@@ -228,6 +229,21 @@ NFT = {
             ("192.0.2.200", Protocol.UDP, 53),
             ("192.0.2.200", Protocol.TCP, 53),
             ("192.0.2.21", Protocol.SCTP, 5060),
+        )
+    ),
+}
+
+MARKS = {
+    "no-marks": frozenset[PortMark](),
+    # A range around a declared port, one that is a prefix of port numbers, one of IPv6.
+    "marks": frozenset(
+        PortMark(ip_address(vip), Protocol(protocol), first, last, mark)
+        for vip, protocol, first, last, mark in (
+            ("192.0.2.20", "UDP", 10_000, 15_059, 0x0FA00001),
+            ("192.0.2.20", "UDP", 15_061, 20_000, 0x0FA00001),
+            ("192.0.2.20", "UDP", 20_002, 20_002, 0x0FA00001),
+            ("192.0.2.3", "TCP", 16_384, 32_767, 0x0FAFFFFF),
+            ("2001:db8::a0", "UDP", 10_000, 20_000, 0x0FA00001),
         )
     ),
 }

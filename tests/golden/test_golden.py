@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fairlead.render import render_bird, render_iptables, render_keepalived, render_nft
+from fairlead.render.port_marks import render_marks_iptables, render_marks_nft
 from golden import cases
 
 HERE = Path(__file__).parent
@@ -31,6 +32,17 @@ RENDERED: dict[str, Callable[[], str]] = {
             value, version
         )
         for name, value in cases.NFT.items()
+        for version in (4, 6)
+    },
+    **{
+        f"nft/{name}.nft": lambda value=value: render_marks_nft(value)
+        for name, value in cases.MARKS.items()
+    },
+    **{
+        f"nft/{name}.iptables{version}": lambda value=value, version=version: render_marks_iptables(
+            {one for one in value if one.address.version == version}
+        )
+        for name, value in cases.MARKS.items()
         for version in (4, 6)
     },
 }

@@ -27,7 +27,7 @@ from fairlead.adapters.source_filter import reconcile_sources, source_filters
 from fairlead.model.names import Protocol
 from fairlead.render.source_filter import SourceFilter
 vip, port, *sources = sys.argv[1:]
-key = (ip_address(vip), Protocol.TCP, int(port))
+key = (ip_address(vip), Protocol.TCP, int(port), int(port))
 wanted = {SourceFilter(*key, tuple(map(ip_network, sources)))} if port != "0" else set()
 assert not nftables_usable()
 changed = reconcile_sources(wanted).changed

@@ -113,6 +113,8 @@ _ANNOTATIONS = {
     "fairlead.io/forwarding": ["dsr", "pod", "masquerade", "tunnel", "flying"],
     "fairlead.io/scheduler": ["rr", "best"],
     "fairlead.io/one-packet": ["true"],
+    "fairlead.io/port-range": ["10000-20000/UDP", "50-90/TCP", "9-8/UDP"],
+    "fairlead.io/slow-start": ["30", "soon"],
 }
 
 

@@ -53,9 +53,30 @@ def load_nft(script: str) -> None:
 
 def set_elements(name: str) -> Iterator[list[Any]]:
     """Concatenated elements of a set of our table, as `nft -j` shows them; none without it."""
+    for element in _listed("set", name):
+        yield element["concat"]
+
+
+def map_elements(name: str) -> Iterator[tuple[list[Any], Any]]:
+    """Concatenated keys and values of a map of our table; none without it."""
+    for key, value in _listed("map", name):
+        yield key["concat"], value
+
+
+def ports_of(shown: int | str | dict[str, Any]) -> tuple[int, int]:
+    """First and last port as `nft -j` (a number, a range) or `iptables -S` (`80:90`) shows them."""
+    if isinstance(shown, dict):
+        first, last = shown["range"]
+        return int(first), int(last)
+    begin, _, end = str(shown).partition(":")
+    return int(begin), int(end or begin)
+
+
+def _listed(kind: str, name: str) -> Iterator[Any]:
+    """Elements of a set or map of our table."""
     # A missing table or set is the empty state; -t (terse) would hide the elements.
     done = subprocess.run(
-        ["nft", "-j", "list", "set", "inet", TABLE, name],
+        ["nft", "-j", "list", kind, "inet", TABLE, name],
         capture_output=True,
         text=True,
         timeout=_SECONDS,
@@ -65,8 +86,7 @@ def set_elements(name: str) -> Iterator[list[Any]]:
         return
     document: dict[str, Any] = json.loads(done.stdout)
     for item in document["nftables"]:
-        for element in item.get("set", {}).get("elem", ()):
-            yield element["concat"]
+        yield from item.get(kind, {}).get("elem", ())
 
 
 def chain_rules(chain: Chain, version: int) -> Iterator[list[str]]:

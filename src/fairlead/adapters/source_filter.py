@@ -18,6 +18,7 @@ from fairlead.adapters.packetfilter import (
     load_chain,
     load_nft,
     nftables_usable,
+    ports_of,
     set_elements,
 )
 from fairlead.model.names import IPNetwork, Protocol
@@ -80,10 +81,10 @@ def source_filters() -> frozenset[SourceFilter]:
 
 
 def _nft_rows(version: int) -> Iterator[tuple[Restricted, IPNetwork | None]]:
-    for address, protocol, port in set_elements(f"restricted{version}"):
-        yield _restricted(address, protocol, port), None
-    for address, protocol, port, source in set_elements(f"sources{version}"):
-        yield _restricted(address, protocol, port), _nft_network(source)
+    for address, protocol, ports in set_elements(f"restricted{version}"):
+        yield _restricted(address, protocol, ports), None
+    for address, protocol, ports, source in set_elements(f"sources{version}"):
+        yield _restricted(address, protocol, ports), _nft_network(source)
 
 
 def _nft_network(source: Any) -> IPNetwork:
@@ -95,11 +96,9 @@ def _nft_network(source: Any) -> IPNetwork:
 def _iptables_rows(version: int) -> Iterator[tuple[Restricted, IPNetwork | None]]:
     for words in chain_rules(_CHAIN, version):
         address = str(ip_interface(words[words.index("-d") + 1]).ip)
-        key = _restricted(
-            address, words[words.index("-p") + 1], int(words[words.index("--dport") + 1])
-        )
+        key = _restricted(address, words[words.index("-p") + 1], words[words.index("--dport") + 1])
         yield key, ip_network(words[words.index("-s") + 1]) if "-s" in words else None
 
 
-def _restricted(address: str, protocol: str, port: int) -> Restricted:
-    return Restricted(ip_address(address), Protocol(protocol.upper()), int(port))
+def _restricted(address: str, protocol: str, ports: int | str | dict[str, Any]) -> Restricted:
+    return Restricted(ip_address(address), Protocol(protocol.upper()), *ports_of(ports))

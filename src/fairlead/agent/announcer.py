@@ -2,11 +2,11 @@
 """The thread that makes the network send VIPs here: packet filter, addresses, keepalived's file.
 
 It is told the whole wanted state and makes it true, in the order of the way up: what traffic meets
-first (who is let in, source NAT), then BIRD's policy, then addresses (BGP exports what stands on
-the link: what an advertisement says of a VIP must hold from its first moment), then VRRP. What
-comes while it works is coalesced into one next pass. It also keeps watch: over keepalived, whose
-kill leaves VIPs behind that the other edge already holds, and over the addresses that stand on the
-LAN interface, which tell this edge's role.
+first (who is let in, marks of port ranges, source NAT), then BIRD's policy, then addresses (BGP
+exports what stands on the link: what an advertisement says of a VIP must hold from its first
+moment), then VRRP. What comes while it works is coalesced into one next pass. It also keeps watch:
+over keepalived, whose kill leaves VIPs behind that the other edge already holds, and over the
+addresses that stand on the LAN interface, which tell this edge's role.
 """
 
 import logging
@@ -157,6 +157,7 @@ class Announcer:
         refused: set[IPAddress] = set()
         order: tuple[Callable[[], bool], ...] = (
             lambda: self._sources(steps, wanted, refused),
+            lambda: steps.marks(wanted.marks),
             lambda: steps.masquerade(wanted.masquerade),
             lambda: self._bird(steps, wanted, refused),
             lambda: steps.addresses(wanted.bgp - refused, wanted.owned),
@@ -177,6 +178,7 @@ class Announcer:
                         "bgp": len(wanted.bgp),
                         "masquerade": len(wanted.masquerade),
                         "source_filters": len(wanted.filters),
+                        "port_marks": len(wanted.marks),
                     }
                 },
             )

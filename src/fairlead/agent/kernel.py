@@ -21,7 +21,7 @@ from fairlead.adapters.kube_watch import Backoff
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.ramps import Ramps
 from fairlead.diff.changes import AddDest, DelDest, IpvsChange, SetDest
-from fairlead.diff.ipvs import desired_entry, desired_from, diff_entry, service_key
+from fairlead.diff.ipvs import desired_entry, desired_from, diff_entry, is_ours, service_key
 from fairlead.model.errors import FairleadError
 from fairlead.model.ipvs import IpvsEntry, ServiceKey
 from fairlead.model.names import IPAddress
@@ -30,7 +30,6 @@ from fairlead.model.plan import VirtualServer
 log = logging.getLogger(__name__)
 
 Owned = Callable[[IPAddress], bool]
-_NEVER: Owned = lambda _address: False  # noqa: E731 - a constant, not a function to name
 
 
 @dataclass
@@ -131,7 +130,7 @@ class KernelTable:
                 lambda: reconcile_ipvs(
                     self._opened(),
                     self._desired_all(self._opened()),
-                    owned if prune else _NEVER,
+                    owned if prune else None,
                 )
             )
         self._count(done)
@@ -159,12 +158,11 @@ class KernelTable:
         return min(times, default=None)
 
     def strays(self, owned: Owned) -> Iterator[ServiceKey]:
-        """Virtual servers on VIPs of ours that nobody wants."""
+        """Virtual servers of ours that nobody wants."""
         if self._members_only:
             return
         for key in self._opened().service_keys():
-            address = key.ip
-            if key not in self.wanted and address is not None and owned(address):
+            if key not in self.wanted and is_ours(key, owned):
                 yield key
 
     def _one(self, table: IpvsPort, key: ServiceKey) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The announcer's effects on this edge: source NAT, BIRD, addresses, keepalived."""
+"""The announcer's effects on this edge: packet filter, BIRD, addresses, keepalived."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,11 +10,13 @@ from fairlead.adapters.bird import apply_bird
 from fairlead.adapters.keepalived import apply_vrrp
 from fairlead.adapters.links import Links, reconcile_addresses
 from fairlead.adapters.nft import reconcile_masquerade
+from fairlead.adapters.port_marks import reconcile_marks
 from fairlead.adapters.source_filter import reconcile_sources
 from fairlead.agent.wanted import Held, Owned
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import VrrpInstance
 from fairlead.render import MasqueradeTarget
+from fairlead.render.port_marks import PortMark
 from fairlead.render.source_filter import SourceFilter
 
 
@@ -23,6 +25,9 @@ class Steps(Protocol):
 
     def sources(self, filters: Iterable[SourceFilter]) -> bool:
         """Make true who is let in; whether anything changed."""
+
+    def marks(self, marks: Iterable[PortMark]) -> bool:
+        """Make marks of port ranges true; whether anything changed."""
 
     def masquerade(self, targets: Iterable[MasqueradeTarget]) -> bool:
         """Make the source NAT true; whether anything changed."""
@@ -75,6 +80,10 @@ class EdgeSteps:
     def sources(self, filters: Iterable[SourceFilter]) -> bool:
         """Make true who is let in; whether anything changed."""
         return reconcile_sources(filters).changed
+
+    def marks(self, marks: Iterable[PortMark]) -> bool:
+        """Make marks of port ranges true; whether anything changed."""
+        return reconcile_marks(marks).changed
 
     def masquerade(self, targets: Iterable[MasqueradeTarget]) -> bool:
         """Make the source NAT true; whether anything changed."""

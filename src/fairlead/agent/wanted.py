@@ -10,6 +10,7 @@ from fairlead.model.names import IPAddress
 from fairlead.model.plan import EdgePlan, VirtualServer, VrrpInstance
 from fairlead.render import BirdFile, MasqueradeTarget, render_bird
 from fairlead.render.nft import masqueraded
+from fairlead.render.port_marks import PortMark, port_marks
 from fairlead.render.source_filter import SourceFilter, filters_of
 
 Owned = Callable[[IPAddress], bool]
@@ -20,12 +21,13 @@ class FilterRules(NamedTuple):
 
     masquerade: frozenset[MasqueradeTarget] = frozenset()
     filters: frozenset[SourceFilter] = frozenset()
+    marks: frozenset[PortMark] = frozenset()
 
     @classmethod
     def of(cls, servers: Iterable[VirtualServer]) -> "FilterRules":
         """Rules of these virtual servers."""
         servers = tuple(servers)
-        return cls(masqueraded(servers), filters_of(servers))
+        return cls(masqueraded(servers), filters_of(servers), port_marks(servers))
 
     @classmethod
     def together(cls, parts: Iterable["FilterRules"]) -> "FilterRules":
@@ -34,6 +36,7 @@ class FilterRules(NamedTuple):
         return cls(
             frozenset[MasqueradeTarget]().union(*(part.masquerade for part in parts)),
             frozenset[SourceFilter]().union(*(part.filters for part in parts)),
+            frozenset[PortMark]().union(*(part.marks for part in parts)),
         )
 
 
@@ -63,6 +66,7 @@ class Wanted:
         bird: None where BIRD's file is not ours to write.
         vrrp_used: Whether keepalived's file is ours to write at all.
         filters: Who is let into restricted virtual servers.
+        marks: Marks of packets for port ranges.
         owned: Whether an address is a VIP of ours.
         interfaces: Where VRRP puts addresses on this edge.
         advertised: Stable addresses of the VRRP instances: holding one means being master.
@@ -75,6 +79,7 @@ class Wanted:
     bird: BirdWanted | None = None
     masquerade: frozenset[MasqueradeTarget] = frozenset()
     filters: frozenset[SourceFilter] = frozenset()
+    marks: frozenset[PortMark] = frozenset()
     owned: Owned = field(default=lambda _address: False, compare=False)
     interfaces: tuple[str, ...] = ()
     advertised: tuple[IPAddress, ...] = ()
@@ -103,5 +108,5 @@ def interfaces_of(instance: VrrpInstance) -> tuple[str, ...]:
 
 
 def _asked(wanted: Wanted) -> tuple[object, ...]:
-    rules = (wanted.masquerade, wanted.filters)
+    rules = (wanted.masquerade, wanted.filters, wanted.marks)
     return (wanted.vrrp, wanted.vrrp_used, wanted.bgp, wanted.bird, *rules)

@@ -93,6 +93,7 @@ class EdgeWays:
             bird=self._bird() if self._uses_bgp else None,
             masquerade=rules.masquerade,
             filters=rules.filters,
+            marks=rules.marks,
             owned=owned,
             interfaces=tuple(sorted(devices | {self._edge.interface})),
             advertised=tuple(

@@ -77,9 +77,10 @@ def _servers(servers: Sequence[ServerStory]) -> Iterator[str]:
     for server in servers:
         host = f"[{server.address}]" if ":" in server.address else server.address
         name = f" {server.port_name}" if server.port_name else ""
+        ports = server.port if server.last_port is None else f"{server.port}-{server.last_port}"
         mark = "+" if server.served else "-"
         how = f"  {server.how}" if server.how else ""
-        text = f"{mark} {host}:{server.port}/{server.protocol}{name}{how}"
+        text = f"{mark} {host}:{ports}/{server.protocol}{name}{how}"
         yield from paragraph(text, "  ", "      ")
         if server.remark:
             yield from paragraph(f"- {server.remark}", "    ", "      ")

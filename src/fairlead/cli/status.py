@@ -19,6 +19,7 @@ from fairlead.adapters.bird_control import CONTROL_SOCKET
 from fairlead.adapters.bird_sessions import Session, sessions
 from fairlead.adapters.ipvs import IpvsTable
 from fairlead.adapters.links import VIP_LINK, Links
+from fairlead.adapters.port_marks import marks_in_force
 from fairlead.adapters.statusfile import (
     STATUS_FILE,
     StatusDocument,
@@ -28,10 +29,12 @@ from fairlead.adapters.statusfile import (
 from fairlead.diff.changes import flag_names
 from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
-from fairlead.model.ipvs import ForwardMethod, ServiceFlag, ServiceStatus
+from fairlead.model.ipvs import AddressFamily, ForwardMethod, ServiceFlag, ServiceKey, ServiceStatus
+from fairlead.model.marks import is_own_mark
 from fairlead.model.names import Announce, IPAddress
 from fairlead.planner.usage import UNBOUNDED
 from fairlead.render.bird import SESSION_PREFIX
+from fairlead.render.port_marks import PortMark
 from fairlead.snapshot.inventory import inventory_from_dict
 
 _STALE_SECONDS = 30.0
@@ -50,12 +53,13 @@ class RealServerStatus(msgspec.Struct, frozen=True):
 
 
 class VirtualServerStatus(msgspec.Struct, frozen=True):
-    """A virtual server; `address` is None for one by firewall mark."""
+    """A virtual server; `address` is None for one by firewall mark, `ranges` are its ports then."""
 
     address: str | None
     protocol: str
     port: int
     fwmark: int
+    ranges: tuple[str, ...]
     scheduler: str
     flags: tuple[str, ...]
     persistence_seconds: int | None
@@ -129,6 +133,7 @@ def read_edge(inventory_path: Path, status_file: Path) -> EdgeStatus:
     inventory = _inventory(inventory_path, problems)
     with IpvsTable() as table:
         servers = sorted(table.status(), key=lambda one: one.service.key)
+    ranges = _ranges(servers)
     with Links() as links:
         edge = _this_edge(inventory, links, agent)
         vips: dict[str, tuple[str, ...]] = {VIP_LINK: _texts(links.addresses(VIP_LINK))}
@@ -144,7 +149,7 @@ def read_edge(inventory_path: Path, status_file: Path) -> EdgeStatus:
         vrrp=vrrp,
         bgp=_bgp(inventory, problems),
         vips=vips,
-        virtual_servers=tuple(_virtual_server(one) for one in servers),
+        virtual_servers=tuple(virtual_server_status(one, ranges) for one in servers),
         agent=agent,
     )
 
@@ -260,13 +265,28 @@ def _bgp(inventory: Inventory | None, problems: list[str]) -> tuple[Session, ...
     return found
 
 
-def _virtual_server(one: ServiceStatus) -> VirtualServerStatus:
+def _ranges(servers: Iterable[ServiceStatus]) -> frozenset[PortMark]:
+    """Marks of port ranges, where there is a virtual server by a mark of ours."""
+    if not any(is_own_mark(one.service.key.fwmark) for one in servers):
+        return frozenset()
+    return marks_in_force()
+
+
+def virtual_server_status(one: ServiceStatus, ranges: Iterable[PortMark]) -> VirtualServerStatus:
+    """What is shown of a virtual server; `ranges` are the marks that the packet filter sets."""
     service, key = one.service, one.service.key
     return VirtualServerStatus(
         address=str(key.ip) if key.ip is not None else None,
         protocol=_PROTOCOLS.get(key.protocol, str(key.protocol)),
         port=key.port,
         fwmark=key.fwmark,
+        ranges=tuple(
+            sorted(
+                mark.place
+                for mark in ranges
+                if key == ServiceKey.of_fwmark(AddressFamily.of(mark.address), mark.mark)
+            )
+        ),
         scheduler=service.scheduler,
         flags=tuple(flag_names(service.scheduler, service.flags)),
         persistence_seconds=service.timeout if service.flags & ServiceFlag.PERSISTENT else None,
@@ -349,10 +369,7 @@ def _table(servers: tuple[VirtualServerStatus, ...]) -> Table:
     for name in ("weight", "active", "inactive"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for server in servers:
-        where = f"{server.protocol} {_endpoint(server.address, server.port)}"
-        if server.address is None:
-            where = f"fwmark {server.fwmark}"
-        head: tuple[Any, ...] = (where, " ".join((server.scheduler, *server.flags)))
+        head: tuple[Any, ...] = (where(server), " ".join((server.scheduler, *server.flags)))
         if not server.real_servers:
             table.add_row(*head, "none", "", "", "", "")
         for real in server.real_servers:
@@ -366,6 +383,13 @@ def _table(servers: tuple[VirtualServerStatus, ...]) -> Table:
             )
             head = ("", "")
     return table
+
+
+def where(server: VirtualServerStatus) -> str:
+    """Protocol, address and port of a virtual server, or what its mark stands for."""
+    if server.address is None:
+        return ", ".join(server.ranges) or f"fwmark {server.fwmark}"
+    return f"{server.protocol} {_endpoint(server.address, server.port)}"
 
 
 def _endpoint(address: str | None, port: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fairlead.cli.text import columns, counted, paragraph
 from fairlead.diff.plans import server_name
+from fairlead.model.marks import mark_text
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import EdgePlan, Plan, RealServer, ServicePlan, VipAddress, VirtualServer
 
@@ -155,6 +156,8 @@ def how(server: VirtualServer) -> str:
         words.append("one-packet")
     if server.slow_start_seconds is not None:
         words.append(f"slow start {server.slow_start_seconds} s")
+    if server.mark is not None:
+        words.append(f"mark {mark_text(server.mark)}")
     return ", ".join(words)
 
 

@@ -19,6 +19,7 @@ from fairlead.diff.changes import (
 )
 from fairlead.model.ipvs import (
     NO_SCHEDULER,
+    AddressFamily,
     ForwardMethod,
     IpProtocol,
     IpvsDest,
@@ -29,6 +30,7 @@ from fairlead.model.ipvs import (
     ServiceFlag,
     ServiceKey,
 )
+from fairlead.model.marks import is_own_mark
 from fairlead.model.names import Forwarding, IPAddress, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 
@@ -56,7 +58,9 @@ _SCHEDULER_FLAGS = {
 
 
 def service_key(server: VirtualServer) -> ServiceKey:
-    """IPVS key of a virtual server of the plan."""
+    """IPVS key of a virtual server of the plan: its mark where it is a range of ports."""
+    if server.mark is not None:
+        return ServiceKey.of_fwmark(AddressFamily.of(server.address), server.mark)
     return ServiceKey.of(_PROTOCOLS[server.protocol], server.address, server.port)
 
 
@@ -88,14 +92,20 @@ def desired_from(servers: Iterable[VirtualServer]) -> dict[ServiceKey, IpvsEntry
     return {entry.service.key: entry for entry in entries}
 
 
-def diff(desired: IpvsEntries, actual: IpvsEntries, owned: Owned) -> list[IpvsChange]:
+def is_ours(key: ServiceKey, owned: Owned) -> bool:
+    """Whether a virtual server is one of ours: by its address, or by a mark that is reserved."""
+    address = key.ip
+    return owned(address) if address is not None else is_own_mark(key.fwmark)
+
+
+def diff(desired: IpvsEntries, actual: IpvsEntries, owned: Owned | None) -> list[IpvsChange]:
     """Changes that turn `actual` into `desired` and touch nothing foreign.
 
     Args:
         desired: Every virtual server that should stand; what it names is ours.
         actual: The kernel's table.
-        owned: Decides which virtual servers outside of `desired` are removed. Fwmark services
-            have no address and are always foreign.
+        owned: Decides which virtual servers outside of `desired` are removed (see `is_ours`); None
+            removes none.
 
     Returns:
         [] exactly when there is nothing to do. Applying the list twice is never needed.
@@ -111,7 +121,7 @@ def diff(desired: IpvsEntries, actual: IpvsEntries, owned: Owned) -> list[IpvsCh
     removed = [
         DelService(actual[key].service)
         for key in sorted(actual)
-        if key not in desired and (address := key.ip) is not None and owned(address)
+        if owned is not None and key not in desired and is_ours(key, owned)
     ]
     return [*added, *changed, *removed]
 

@@ -138,7 +138,7 @@ def edge_items(edge: EdgePlan) -> dict[Item, dict[str, Value]]:
     for server in edge.virtual_servers:
         name = server_name(server)
         items["virtual_server", "", name] = _fields(
-            server, "address", "protocol", "port", "real_servers"
+            server, "address", "protocol", "port", "last_port", "real_servers"
         )
         for real in server.real_servers:
             items["real_server", name, _real_name(real)] = _fields(real, "address", "port")
@@ -174,8 +174,9 @@ def _standing_items(edge: EdgePlan) -> dict[Item, dict[str, Value]]:
 
 
 def server_name(server: VirtualServer) -> str:
-    """`192.0.2.1:80/TCP`."""
-    return f"{_endpoint(str(server.address), server.port)}/{server.protocol}"
+    """`192.0.2.1:80/TCP`, `192.0.2.1:10000-20000/UDP`."""
+    last = "" if server.last_port is None else f"-{server.last_port}"
+    return f"{_endpoint(str(server.address), server.port)}{last}/{server.protocol}"
 
 
 def _real_name(real: RealServer) -> str:

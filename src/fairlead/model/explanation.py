@@ -94,9 +94,10 @@ class TargetStory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServerStory(msgspec.Struct, frozen=True, kw_only=True):
-    """One port on one address.
+    """One port on one address, or a range of ports.
 
     Attributes:
+        last_port: Last port of a range that begins with `port`, None for that port alone.
         port_name: Name of the Service's port, "" for none.
         served: Whether there is a virtual server.
         how: Forwarding mode, scheduler and the like, "" where not served.
@@ -106,6 +107,7 @@ class ServerStory(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     protocol: str
     port: int
+    last_port: int | None
     port_name: str
     served: bool
     how: str

@@ -25,6 +25,11 @@ class AddressFamily(IntEnum):
     INET = 2
     INET6 = 10
 
+    @classmethod
+    def of(cls, address: IPAddress) -> "AddressFamily":
+        """Family of an address."""
+        return cls.INET if address.version == 4 else cls.INET6
+
 
 class IpProtocol(IntEnum):
     """Transport protocols by their IANA numbers; NONE stands in the key of a fwmark service."""
@@ -110,8 +115,7 @@ class ServiceKey(msgspec.Struct, frozen=True, order=True, gc=False):
     @classmethod
     def of(cls, protocol: IpProtocol, address: IPAddress, port: int) -> "ServiceKey":
         """Key of a virtual server on an address."""
-        family = AddressFamily.INET if address.version == 4 else AddressFamily.INET6
-        return cls(int(family), int(protocol), address.packed, port)
+        return cls(int(AddressFamily.of(address)), int(protocol), address.packed, port)
 
     @classmethod
     def of_fwmark(cls, family: AddressFamily, fwmark: int) -> "ServiceKey":

@@ -20,7 +20,10 @@ SLOW_START_STEPS = 10
 
 
 class RealServer(msgspec.Struct, frozen=True, gc=False):
-    """Where a virtual server sends; weight 0 takes no new connections and keeps the old ones."""
+    """Where a virtual server sends; weight 0 takes no new connections and keeps the old ones.
+
+    Port 0 keeps the port that the client chose (port ranges).
+    """
 
     address: IPAddress
     port: int
@@ -40,6 +43,9 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
             None lets everybody in, () nobody.
         slow_start_seconds: A real server that newly takes traffic beside others reaches its weight
             after so long, in `SLOW_START_STEPS`; None at once. Each edge does it by itself.
+        last_port: Last port of a range that begins with `port`; None for that port alone. Ports of
+            the Service's other virtual servers inside the range are theirs.
+        mark: Firewall mark by which IPVS knows a range, one for each Service; None without range.
     """
 
     address: IPAddress
@@ -53,6 +59,8 @@ class VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
     one_packet: bool = False
     source_ranges: tuple[IPNetwork, ...] | None = None
     slow_start_seconds: int | None = None
+    last_port: int | None = None
+    mark: int | None = None
     real_servers: tuple[RealServer, ...] = ()
 
 

@@ -21,9 +21,10 @@ from fairlead.planner.vrrp_groups import VrrpGroup, group_vrids, instance_of
 ANNOUNCE_FAILED = "announceFailed"
 
 
-def virtual_server_order(server: VirtualServer) -> tuple[int, int, str, int]:
-    """Sort key of virtual servers: address, protocol, port."""
-    return (server.address.version, int(server.address), server.protocol.value, server.port)
+def virtual_server_order(server: VirtualServer) -> tuple[int, int, str, int, int]:
+    """Sort key of virtual servers: address, protocol, port; a range after its first port."""
+    address, last = server.address, server.last_port or 0
+    return (address.version, int(address), server.protocol.value, server.port, last)
 
 
 def edge_plan(

@@ -80,6 +80,8 @@ class _VirtualServer(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     source_ranges: list[str] | None = None
     slow_start_seconds: int | None = None
+    last_port: int | None = None
+    mark: int | None = None
     real_servers: list[_RealServer]
 
 
@@ -218,6 +220,8 @@ def _virtual_server_dict(server: VirtualServer) -> dict[str, Any]:
         "service": str(server.service),
         "source_ranges": _texts(server.source_ranges),
         "slow_start_seconds": server.slow_start_seconds,
+        "last_port": server.last_port,
+        "mark": server.mark,
         "real_servers": [
             {"address": str(real.address), "port": real.port, "weight": real.weight}
             for real in server.real_servers
@@ -299,6 +303,8 @@ def _virtual_server(wire: _VirtualServer) -> VirtualServer:
         one_packet=wire.one_packet,
         source_ranges=None if wire.source_ranges is None else _networks(wire.source_ranges),
         slow_start_seconds=wire.slow_start_seconds,
+        last_port=wire.last_port,
+        mark=wire.mark,
         real_servers=tuple(
             RealServer(_address(real.address), real.port, real.weight) for real in wire.real_servers
         ),

@@ -5,7 +5,7 @@ Weights are those of the finished plan; the reasons are the answers of the funct
 asks (`slices`, `nodes`, `options`).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fairlead.model.explanation import ServerStory, SliceStory, TargetStory
 from fairlead.model.inventory import Inventory
@@ -22,12 +22,15 @@ from fairlead.model.plan import SLOW_START_STEPS, Plan, RealServer, ServicePlan,
 from fairlead.model.snapshot import Snapshot
 from fairlead.planner.nodes import cluster_obstacle, local_obstacle
 from fairlead.planner.options import WEIGHTS, options_of
+from fairlead.planner.port_range import range_obstacle
 from fairlead.planner.shape import NO_NODE_PORT, address_order
 from fairlead.planner.slices import (
     NodeCounts,
+    PodCounts,
     SliceView,
     carrying,
     count_nodes,
+    merge_all_pods,
     merge_nodes,
     merge_pods,
 )
@@ -44,9 +47,9 @@ def server_stories(
     teller = _Teller(service, decision, plan, snapshot, inventory)
     ports = sorted(service.ports, key=lambda port: (port.protocol.value, port.port))
     return tuple(
-        teller.story(address, port)
+        story
         for address in sorted(decision.addresses, key=address_order)
-        for port in ports
+        for story in (*(teller.story(address, port) for port in ports), *teller.ranges(address))
     )
 
 
@@ -67,7 +70,7 @@ class _Teller:
         self._views = [SliceView(item) for item in sorted(own, key=lambda item: item.key)]
         self._nodes: Mapping[str, Node] = {node.name: node for node in snapshot.nodes}
         self._servers = {
-            (server.address, server.protocol, server.port): server
+            (server.address, server.protocol, server.port, server.last_port): server
             for edge in plan.edges.values()
             for server in edge.virtual_servers
             if server.service == service.key
@@ -75,7 +78,7 @@ class _Teller:
 
     def story(self, address: IPAddress, port: ServicePort) -> ServerStory:
         """One port on one address."""
-        server = self._servers.get((address, port.protocol, port.port))
+        server = self._servers.get((address, port.protocol, port.port, None))
         family = family_of(address)
         views = carrying(self._views, port.name, port.protocol, family)
         targets = self._targets(server, port, views) if server is not None else ()
@@ -83,11 +86,37 @@ class _Teller:
             address=str(address),
             protocol=port.protocol.value,
             port=port.port,
+            last_port=None,
             port_name=port.name,
             served=server is not None,
             how=_how(server, self._service) if server is not None else "",
             remark=self._remark(server, views),
             slices=tuple(_slice_story(view.source, port, family) for view in self._views),
+            targets=targets,
+        )
+
+    def ranges(self, address: IPAddress) -> Iterator[ServerStory]:
+        """The range of ports on one address, if the Service asks for one."""
+        ports = self._options.port_range
+        if ports is None:
+            return
+        server = self._servers.get((address, ports.protocol, ports.first, ports.last))
+        views = [view for view in self._views if view.family is family_of(address)]
+        remark = range_obstacle(self._service, self._options)
+        targets: tuple[TargetStory, ...] = ()
+        if server is not None:
+            remark = self._remark(server, views)
+            targets = _pods(server, merge_all_pods(views, family_of(address)), views)
+        yield ServerStory(
+            address=str(address),
+            protocol=ports.protocol.value,
+            port=ports.first,
+            last_port=ports.last,
+            port_name="",
+            served=server is not None,
+            how=_how(server, self._service) if server is not None else "",
+            remark=remark,
+            slices=(),
             targets=targets,
         )
 
@@ -111,7 +140,7 @@ class _Teller:
         self, server: VirtualServer, port: ServicePort, views: Sequence[SliceView]
     ) -> tuple[TargetStory, ...]:
         if server.forwarding is Forwarding.POD:
-            return _pods(server, port, views)
+            return _pods(server, merge_pods(views, port.name, port.protocol), views)
         family = family_of(server.address)
         counts = merge_nodes(views) if views else NodeCounts({}, {}, {})
         local = self._service.policy is TrafficPolicy.LOCAL
@@ -224,10 +253,9 @@ def _slice_story(item: EndpointSlice, port: ServicePort, family: Family) -> Slic
 
 
 def _pods(
-    server: VirtualServer, port: ServicePort, views: Sequence[SliceView]
+    server: VirtualServer, counts: PodCounts, views: Sequence[SliceView]
 ) -> tuple[TargetStory, ...]:
     """Pods as real servers: those of the plan, then those that are left out."""
-    counts = merge_pods(views, port.name, port.protocol)
     state = {
         **dict.fromkeys(counts.ready, "ready"),
         **dict.fromkeys(counts.draining, "terminating but serving"),

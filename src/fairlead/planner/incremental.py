@@ -25,6 +25,7 @@ from fairlead.planner.allocator import Allocator
 from fairlead.planner.case import age
 from fairlead.planner.delta import EdgeDelta, Pending
 from fairlead.planner.edges import edge_plan
+from fairlead.planner.marks import MarkTable, marked
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pool_objects import PoolObjects
 from fairlead.planner.pools import PoolIndex, namespace_labels
@@ -62,6 +63,7 @@ class PlannerState:
         self._allocator = Allocator(inventory)
         self._untold: dict[ObjectKey, ServicePlan] = {}
         self._vips = VipTable()
+        self._marks = MarkTable()
         self._adverts = AdvertStore(inventory)
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
         self._dirty: set[ObjectKey] = set()
@@ -296,6 +298,8 @@ class PlannerState:
         for key in self._dirty:
             self._reshape(key)
         self._dirty.clear()
+        for key, mark in self._marks.settle().items():
+            self._reshaped(key, marked(self._shaped[key], mark))
         if self._vips.gate(self._row):
             for pending in self._pending.values():
                 pending.vips = True
@@ -344,8 +348,11 @@ class PlannerState:
                 shaped = self._own_ports(key, shaped)
             answering = [s.address for s in shaped if any(real.weight for real in s.real_servers)]
             self._vips.answer(key, answering)
-        if shaped == self._shaped.get(key, ()):
-            return
+        shaped = self._marks.note(key, shaped)
+        if shaped != self._shaped.get(key, ()):
+            self._reshaped(key, shaped)
+
+    def _reshaped(self, key: ObjectKey, shaped: tuple[VirtualServer, ...]) -> None:
         if shaped:
             self._shaped[key] = shaped
         else:
@@ -368,7 +375,12 @@ class PlannerState:
                 if other != key and age(self._services[other]) < own_age:
                     ports = self._services[other].ports
                     taken.update((address, port.protocol, port.port) for port in ports)
-        return tuple(s for s in shaped if (s.address, s.protocol, s.port) not in taken)
+        return tuple(
+            s
+            for s in shaped
+            # A range needs its address alone: the marks would take packets of all others, too.
+            if s.last_port is None and (s.address, s.protocol, s.port) not in taken
+        )
 
 
 def _sends_to(servers: tuple[VirtualServer, ...], addresses: list[IPAddress]) -> bool:

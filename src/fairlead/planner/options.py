@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fairlead.model.inventory import Inventory
-from fairlead.model.names import Forwarding
+from fairlead.model.names import Forwarding, Protocol
 from fairlead.model.plan import SLOW_START_STEPS, PlanEvent
 from fairlead.model.schedulers import SCHEDULERS
 
@@ -20,6 +20,7 @@ PREFIX = "fairlead.io/"
 FORWARDING = PREFIX + "forwarding"
 NODES = PREFIX + "nodes"
 ONE_PACKET = PREFIX + "one-packet"
+PORT_RANGE = PREFIX + "port-range"
 SCHEDULER = PREFIX + "scheduler"
 SLOW_START = PREFIX + "slow-start"
 WEIGHTS = PREFIX + "weights"
@@ -50,6 +51,14 @@ class Annotation(msgspec.Struct, frozen=True):
     parse: Callable[[str], Any]
 
 
+class PortRange(msgspec.Struct, frozen=True):
+    """Ports of one protocol, both ends included."""
+
+    first: int
+    last: int
+    protocol: Protocol
+
+
 class ServiceOptions(msgspec.Struct, frozen=True):
     """What shapes a Service's virtual servers beyond its spec.
 
@@ -57,6 +66,7 @@ class ServiceOptions(msgspec.Struct, frozen=True):
         nodes: At most this many nodes of policy Cluster.
         one_packet: One-packet scheduling for the Service's UDP ports.
         weights: Constant weights instead of the number of ready endpoints.
+        port_range: Ports that are one virtual server, beside the declared ones.
         slow_start: Seconds in which a real server that newly takes traffic reaches its weight.
     """
 
@@ -66,6 +76,7 @@ class ServiceOptions(msgspec.Struct, frozen=True):
     one_packet: bool = False
     weights: Weights | None = None
     slow_start: int | None = None
+    port_range: PortRange | None = None
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -88,6 +99,7 @@ def _number(first: int, last: int) -> Callable[[str], int]:
 
 
 _weight = _number(0, MAX_WEIGHT)
+_port = _number(1, 65_535)
 
 
 def _weights(text: str) -> Weights:
@@ -99,6 +111,15 @@ def _weights(text: str) -> Weights:
         if name in found or bool(name) is not bool(separator):
             raise ValueError(entry)
         found[name] = _weight(weight)
+    return found
+
+
+def _port_range(text: str) -> PortRange:
+    ports, _, protocol = text.partition("/")
+    first, _, last = ports.partition("-")
+    found = PortRange(_port(first), _port(last), Protocol(_one_of("TCP", "UDP")(protocol)))
+    if found.first >= found.last:
+        raise ValueError(text)
     return found
 
 
@@ -120,6 +141,14 @@ ANNOTATIONS: Mapping[str, Annotation] = {
         "false",
         "UDP: every datagram is scheduled by itself (IPVS one-packet scheduling).",
         _one_of("true", "false"),
+    ),
+    PORT_RANGE: Annotation(
+        "first-last/UDP or first-last/TCP, such as 10000-20000/UDP",
+        "declared ports only",
+        "These ports of the address go to the pods as one virtual server, each to the same port of "
+        "a pod; all ports of a client go to one pod. Declared ports inside are served as declared. "
+        "Only in forwarding mode pod, and only without a sharing key.",
+        _port_range,
     ),
     SCHEDULER: Annotation(
         ", ".join(SCHEDULERS),
@@ -156,6 +185,7 @@ def options_of(annotations: Mapping[str, str], inventory: Inventory) -> ServiceO
         found.get(ONE_PACKET) == "true",
         found.get(WEIGHTS),
         found.get(SLOW_START),
+        found.get(PORT_RANGE),
     )
 
 

@@ -14,6 +14,7 @@ from fairlead.planner.advert_store import adverts_of
 from fairlead.planner.adverts import Advertising
 from fairlead.planner.allocate import allocate
 from fairlead.planner.edges import edge_plan, virtual_server_order
+from fairlead.planner.marks import all_marked
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pools import unusable_names, usable_pools
 from fairlead.planner.shape import address_order, service_ready_on, shape_service
@@ -105,4 +106,4 @@ def _shape_all(
             else:
                 vip.users.append(user)
         servers += shaped
-    return servers, vips
+    return list(all_marked(servers)), vips

@@ -31,12 +31,21 @@ from fairlead.planner.options import (
     INVALID,
     MAX_WEIGHT,
     WEIGHTS,
+    PortRange,
     ServiceOptions,
     Weights,
     option_events,
     options_of,
 )
-from fairlead.planner.slices import SliceView, carrying, merge_nodes, merge_pods
+from fairlead.planner.port_range import NOT_SERVED, range_obstacle
+from fairlead.planner.slices import (
+    PodCounts,
+    SliceView,
+    carrying,
+    merge_all_pods,
+    merge_nodes,
+    merge_pods,
+)
 from fairlead.planner.sources import admitted_sources, source_events
 
 NO_NODE_PORT = "NoNodePort"
@@ -65,6 +74,8 @@ def shape_service(
             if options.forwarding is Forwarding.MASQUERADE and not port.node_port:
                 continue
             servers.append(shaper.virtual_server(port))
+        if options.port_range is not None and not range_obstacle(service, options):
+            servers.append(shaper.port_range(options.port_range))
     return tuple(servers)
 
 
@@ -84,6 +95,8 @@ def shape_events(service: Service, inventory: Inventory) -> tuple[PlanEvent, ...
     """Warnings about what a Service asks and does not get in its virtual servers."""
     events = [*option_events(service.annotations), *source_events(service)]
     options = options_of(service.annotations, inventory)
+    if obstacle := range_obstacle(service, options):
+        events.append(PlanEvent("Warning", NOT_SERVED, obstacle))
     if options.forwarding is Forwarding.MASQUERADE:
         missing = [f"{p.protocol}/{p.port}" for p in service.ports if not p.node_port]
         if missing:
@@ -131,26 +144,44 @@ class _Shaper:
 
     def virtual_server(self, port: ServicePort) -> VirtualServer:
         """One port as a virtual server."""
+        return self._made(port.protocol, port.port, None, self._real_servers(port))
+
+    def port_range(self, ports: PortRange) -> VirtualServer:
+        """A range of ports as a virtual server; its mark is chosen when all ranges are known."""
+        counts = merge_all_pods(self._views, self._family)
+        reals = _pods(counts, hold=self._holds(ports.protocol))
+        return self._made(ports.protocol, ports.first, ports.last, reals)
+
+    def _made(
+        self,
+        protocol: Protocol,
+        port: int,
+        last_port: int | None,
+        reals: tuple[RealServer, ...],
+    ) -> VirtualServer:
         affinity = self._service.affinity_seconds
         scheduler = self._options.scheduler
         flags: tuple[str, ...] = ()
         if scheduler in HASHING:
             # Persistence groups by source address; hashing the port too would let two edges
-            # choose different real servers for one client.
-            flags = ("fallback", "port") if affinity is None else ("fallback",)
-        slow_start, reals = self._options.slow_start, self._real_servers(port)
+            # choose different real servers for one client. The streams of a client that uses a
+            # range (RTP and RTCP) belong to one pod.
+            alone = affinity is not None or last_port is not None
+            flags = ("fallback",) if alone else ("fallback", "port")
+        slow_start = self._options.slow_start
         return VirtualServer(
             address=self._address,
-            protocol=port.protocol,
-            port=port.port,
+            protocol=protocol,
+            port=port,
             scheduler=scheduler,
             flags=flags,
             forwarding=self._options.forwarding,
             service=self._service.key,
             persistence_seconds=affinity,
-            one_packet=self._options.one_packet and port.protocol is Protocol.UDP,
+            one_packet=self._options.one_packet and protocol is Protocol.UDP,
             source_ranges=self._sources,
             slow_start_seconds=slow_start,
+            last_port=last_port,
             real_servers=reals if slow_start is None else _in_steps(reals),
         )
 
@@ -158,10 +189,9 @@ class _Shaper:
         views = carrying(self._views, port.name, port.protocol, self._family)
         if not views:
             return ()
-        # Weight 0 keeps UDP entries where they are: a dead UDP backend has to be removed.
-        hold = self._inventory.hold_unready and port.protocol is not Protocol.UDP
+        hold = self._holds(port.protocol)
         if self._options.forwarding is Forwarding.POD:
-            return _pods(views, port, hold=hold)
+            return _pods(merge_pods(views, port.name, port.protocol), hold=hold)
         number = port.node_port if self._options.forwarding is Forwarding.MASQUERADE else port.port
         return tuple(
             [
@@ -169,6 +199,10 @@ class _Shaper:
                 for _, address, weight in self._by_node(views, hold)
             ]
         )
+
+    def _holds(self, protocol: Protocol) -> bool:
+        """Whether unready real servers stay at weight 0: UDP entries would stay on a dead one."""
+        return self._inventory.hold_unready and protocol is not Protocol.UDP
 
     def _by_node(self, views: Sequence[SliceView], hold: bool) -> list[Weighted]:
         key = (tuple([id(view) for view in views]), hold)
@@ -218,8 +252,7 @@ def _in_steps(reals: tuple[RealServer, ...]) -> tuple[RealServer, ...]:
     )
 
 
-def _pods(views: Sequence[SliceView], port: ServicePort, *, hold: bool) -> tuple[RealServer, ...]:
-    counts = merge_pods(views, port.name, port.protocol)
+def _pods(counts: PodCounts, *, hold: bool) -> tuple[RealServer, ...]:
     taking, quiet = counts.ready, [*counts.draining, *(counts.idle if hold else ())]
     if not taking:
         taking, quiet = counts.draining, counts.idle if hold else []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one EndpointSlice says, counted once; a change of one slice recounts no other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import msgspec
@@ -99,10 +99,18 @@ def merge_nodes(views: Sequence[SliceView]) -> NodeCounts:
 
 def merge_pods(views: Sequence[SliceView], name: str, protocol: Protocol) -> PodCounts:
     """Endpoints as (address, port), each once."""
+    return _count_pods((view, view.ports[(name, protocol)]) for view in views)
+
+
+def merge_all_pods(views: Iterable[SliceView], family: Family) -> PodCounts:
+    """Endpoints of a family whatever their ports, each once, with port 0."""
+    return _count_pods((view, 0) for view in views if view.family is family)
+
+
+def _count_pods(views: Iterable[tuple[SliceView, int]]) -> PodCounts:
     counts = PodCounts([], [], [])
     seen: set[tuple[IPAddress, int]] = set()
-    for view in views:
-        port = view.ports[(name, protocol)]
+    for view, port in views:
         for endpoint in view.source.endpoints:
             if not endpoint.addresses or (pod := (endpoint.addresses[0], port)) in seen:
                 continue

@@ -6,7 +6,7 @@ restricted, and (virtual server, source network) pairs that are let in. A change
 elements and no rule.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from fairlead.model.names import IPAddress, IPNetwork, Protocol
 from fairlead.model.plan import EdgePlan, VirtualServer
 from fairlead.render.environment import render
 from fairlead.render.nft import TABLE
+from fairlead.render.port_spans import ports_text, spans_of
 
 SOURCES_CHAIN = "FAIRLEAD-SOURCES"
 _TYPES = {4: "ipv4_addr", 6: "ipv6_addr"}
@@ -21,20 +22,27 @@ _WORDS = {4: "ip", 6: "ip6"}
 
 
 class Restricted(NamedTuple):
-    """A virtual server that lets in only some."""
+    """Ports of a VIP, both ends included, that let in only some."""
 
     address: IPAddress
     protocol: Protocol
     port: int
+    last_port: int
 
 
 class SourceFilter(NamedTuple):
-    """A virtual server and the networks that it lets in, sorted; () lets nobody in."""
+    """Ports of a VIP and the networks that they let in, sorted; () lets nobody in."""
 
     address: IPAddress
     protocol: Protocol
     port: int
+    last_port: int
     sources: tuple[IPNetwork, ...]
+
+    @property
+    def place(self) -> str:
+        """Address, protocol and ports in words."""
+        return f"{self.address} {self.protocol} {ports_text(self.port, self.last_port)}"
 
     @classmethod
     def of(cls, key: Restricted, sources: Iterable[IPNetwork]) -> "SourceFilter":
@@ -49,7 +57,6 @@ class _SetView:
 
     name: str
     type: str
-    interval: bool
     added: tuple[str, ...]
     removed: tuple[str, ...]
 
@@ -62,12 +69,14 @@ class _RuleView:
     match: str
 
 
-def filters_of(servers: Iterable[VirtualServer]) -> frozenset[SourceFilter]:
+def filters_of(servers: Collection[VirtualServer]) -> frozenset[SourceFilter]:
     """Filters of those virtual servers that are restricted."""
     return frozenset(
-        SourceFilter.of(Restricted(one.address, one.protocol, one.port), one.source_ranges)
-        for one in servers
-        if one.source_ranges is not None
+        SourceFilter.of(
+            Restricted(one.address, one.protocol, span.first, span.last), one.source_ranges
+        )
+        for span in spans_of(servers)
+        if (one := span.server).source_ranges is not None
     )
 
 
@@ -106,7 +115,7 @@ def render_sources_iptables(filters: Iterable[SourceFilter]) -> str:
         {
             "address": str(one.address),
             "protocol": one.protocol.lower(),
-            "port": one.port,
+            "ports": ports_text(one.port, one.last_port).replace("-", ":"),
             "sources": [str(source) for source in one.sources],
         }
         for one in sorted(filters, key=_order)
@@ -124,8 +133,8 @@ def _views(
         for had, have in zip(gone, come, strict=True)
     )
     return (
-        _SetView(f"restricted{version}", kind, False, *restricted),
-        _SetView(f"sources{version}", f"{kind} . {_TYPES[version]}", True, *allowed),
+        _SetView(f"restricted{version}", kind, *restricted),
+        _SetView(f"sources{version}", f"{kind} . {_TYPES[version]}", *allowed),
     )
 
 
@@ -134,7 +143,7 @@ def _elements(filters: Iterable[SourceFilter], version: int) -> tuple[set[str], 
     allowed: set[str] = set()
     for one in filters:
         if one.address.version == version:
-            key = f"{one.address} . {one.protocol.lower()} . {one.port}"
+            key = f"{one.address} . {one.protocol.lower()} . {ports_text(one.port, one.last_port)}"
             restricted.add(key)
             allowed.update(f"{key} . {source}" for source in one.sources)
     return restricted, allowed

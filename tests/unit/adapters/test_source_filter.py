@@ -29,8 +29,9 @@ from fairlead.model.names import Protocol
 from fairlead.render.source_filter import Restricted, SourceFilter
 wanted = set()
 for word in sys.argv[1:]:
-    vip, protocol, port, *sources = word.split("|")
-    key = Restricted(ip_address(vip), Protocol(protocol), int(port))
+    vip, protocol, ports, *sources = word.split("|")
+    first, _, last = ports.partition("-")
+    key = Restricted(ip_address(vip), Protocol(protocol), int(first), int(last or first))
     wanted.add(SourceFilter.of(key, map(ip_network, sources)))
 assert nftables_usable()
 before = source_filters()
@@ -44,11 +45,12 @@ print(changed)
 
 
 def parse(*words: str) -> frozenset[SourceFilter]:
-    """`vip|TCP|80|10.0.0.0/8|...` as filters."""
+    """`vip|TCP|80|10.0.0.0/8|...` as filters; a range is `80-90`."""
     found = set()
     for word in words:
-        vip, protocol, port, *sources = word.split("|")
-        key = Restricted(ip_address(vip), Protocol(protocol), int(port))
+        vip, protocol, ports, *sources = word.split("|")
+        first, _, last = ports.partition("-")
+        key = Restricted(ip_address(vip), Protocol(protocol), int(first), int(last or first))
         found.add(SourceFilter.of(key, map(ip_network, sources)))
     return frozenset(found)
 
@@ -131,6 +133,25 @@ def test_only_named_sources_get_through(hosts: tuple[str, str]) -> None:
     assert not apply(edge)
 
 
+def test_ranges_of_ports_beside_single_ones(hosts: tuple[str, str]) -> None:
+    edge, _ = hosts
+    # 16384-32767 is one prefix of port numbers: it must be read back as a range all the same.
+    words = (
+        f"{VIP}|UDP|16384-32767|{FRIEND}/32",
+        f"{VIP}|UDP|32768|{STRANGER}/32",
+        f"{VIP}|UDP|10000-10001",
+    )
+    assert apply(edge, *words)
+    for port in (16384, 20000, 32767):
+        assert gets_through(hosts, FRIEND, VIP, port)
+        assert not gets_through(hosts, STRANGER, VIP, port)
+    assert not gets_through(hosts, FRIEND, VIP, 32768)
+    assert gets_through(hosts, STRANGER, VIP, 32768)
+    assert gets_through(hosts, STRANGER, VIP, 16383)
+    assert not gets_through(hosts, FRIEND, VIP, 10001)
+    assert apply(edge)
+
+
 def test_foreign_rules_and_masquerade_stay(hosts: tuple[str, str]) -> None:
     edge, _ = hosts
     nft = ["ip", "netns", "exec", edge, "nft"]
@@ -156,9 +177,12 @@ def test_a_change_of_ranges_sends_only_elements() -> None:
 
 
 def test_iptables_lets_in_before_it_drops() -> None:
-    text = render_sources_iptables(parse(f"{VIP}|TCP|80|10.0.0.0/8", f"{VIP}|UDP|53"))
+    text = render_sources_iptables(
+        parse(f"{VIP}|TCP|80|10.0.0.0/8", f"{VIP}|UDP|53", f"{VIP}|UDP|100-200")
+    )
     assert text.splitlines()[2:-1] == [
         f"-A FAIRLEAD-SOURCES -s 10.0.0.0/8 -d {VIP} -p tcp -m tcp --dport 80 -j RETURN",
         f"-A FAIRLEAD-SOURCES -d {VIP} -p tcp -m tcp --dport 80 -j DROP",
         f"-A FAIRLEAD-SOURCES -d {VIP} -p udp -m udp --dport 53 -j DROP",
+        f"-A FAIRLEAD-SOURCES -d {VIP} -p udp -m udp --dport 100:200 -j DROP",
     ]

@@ -48,6 +48,10 @@ class Steps:
         self.done.append(("sources", frozenset(filters)))
         return False
 
+    def marks(self, marks: Iterable[Any]) -> bool:
+        self.done.append(("marks", frozenset(marks)))
+        return False
+
     def masquerade(self, targets: Iterable[Any]) -> bool:
         self.done.append(("masquerade", frozenset(targets)))
         return False
@@ -158,7 +162,13 @@ def wanted(generation: int, *vips: Any, **fields: Any) -> Wanted:
 def test_way_up_nat_addresses_vrrp(rig: Rig) -> None:
     rig.announcer.want(wanted(1, VIP))
     eventually(lambda: rig.generations == [1])
-    assert [what for what, _ in rig.steps.done] == ["sources", "masquerade", "addresses", "vrrp"]
+    assert [what for what, _ in rig.steps.done] == [
+        "sources",
+        "marks",
+        "masquerade",
+        "addresses",
+        "vrrp",
+    ]
 
 
 def bird(*vips: str, **changes: Any) -> BirdWanted:
@@ -174,12 +184,13 @@ def test_policy_stands_before_the_address_that_it_is_about(rig: Rig) -> None:
     eventually(lambda: rig.generations == [1])
     assert [what for what, _ in rig.steps.done] == [
         "sources",
+        "marks",
         "masquerade",
         "bird",
         "addresses",
         "vrrp",
     ]
-    assert 'password "s3cret";' in rig.steps.done[2][1]
+    assert 'password "s3cret";' in rig.steps.done[3][1]
     assert "s3cret" not in repr(wanted(1, bird=bird()))
 
 
@@ -350,7 +361,7 @@ def _wakes() -> bool:
 
 
 def restricted(vip: Any) -> SourceFilter:
-    return SourceFilter(vip, Protocol.TCP, 80, (ip_network("198.51.100.0/24"),))
+    return SourceFilter(vip, Protocol.TCP, 80, 80, (ip_network("198.51.100.0/24"),))
 
 
 def test_restricted_vip_stays_down_where_the_filter_fails_and_others_come_up(rig: Rig) -> None:

@@ -5,7 +5,8 @@ from ipaddress import ip_address
 
 from fairlead.diff.changes import rules
 from fairlead.diff.ipvs import desired_entry, desired_from, diff, diff_entry, reorder, service_key
-from fairlead.model.ipvs import IpvsEntry, ServiceKey
+from fairlead.model.ipvs import AddressFamily, IpvsEntry, ServiceKey
+from fairlead.model.marks import FIRST_MARK, MARK_BITS
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 
@@ -105,10 +106,29 @@ def test_foreign_virtual_servers_stay_and_own_ones_go():
     assert diff({}, actual, nothing) == []
 
 
-def test_fwmark_services_are_always_foreign():
+def test_only_marks_of_the_reserved_range_are_ours():
     entry = desired_entry(server((ONE, 1)))
-    key = ServiceKey(2, 0, b"", 0, 7)
-    assert diff({}, {key: entry}, everything) == []
+    marks = (
+        7,
+        FIRST_MARK - 1,
+        FIRST_MARK,
+        FIRST_MARK + 2**MARK_BITS - 1,
+        FIRST_MARK + 2**MARK_BITS,
+    )
+    ours = {mark for mark in marks if diff({}, {mark_key(mark): entry}, nothing)}
+    assert ours == {FIRST_MARK, FIRST_MARK + 2**MARK_BITS - 1}
+    assert diff({}, {mark_key(FIRST_MARK): entry}, None) == [], "None prunes nothing"
+
+
+def mark_key(mark):
+    return ServiceKey.of_fwmark(AddressFamily.INET, mark)
+
+
+def test_a_range_of_ports_is_built_by_its_mark():
+    ranged = server((ONE, 1), (TWO, 1), port=10_000, last_port=20_000, mark=FIRST_MARK)
+    assert words(diff_entry(desired_entry(ranged), None))[-1] == (
+        f"-E -f {FIRST_MARK} -s mh -b mh-fallback,mh-port"
+    )
 
 
 def test_order_alone_is_no_change_but_can_be_put_right():

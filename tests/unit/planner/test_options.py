@@ -13,6 +13,7 @@ from fairlead.planner.options import (
     ANNOTATIONS,
     INVALID,
     NODES,
+    PORT_RANGE,
     PREFIX,
     SLOW_START,
     WEIGHTS,
@@ -110,6 +111,20 @@ BAD = {
     f"{PREFIX}forwarding": ("nat", "DSR", ""),
     f"{PREFIX}scheduler": ("random", ""),
     f"{PREFIX}one-packet": ("yes", "True", ""),
+    PORT_RANGE: (
+        "",
+        "10000-20000",
+        "10000/UDP",
+        "10000-20000/SCTP",
+        "10000-20000/udp",
+        "20000-10000/UDP",
+        "7-7/UDP",
+        "0-9/UDP",
+        "1-65536/UDP",
+        "1-2-3/UDP",
+        "1-2/UDP/TCP",
+        " 1-2/UDP",
+    ),
     SLOW_START: ("0", "3601", "30s", "1.5", ""),
 }
 

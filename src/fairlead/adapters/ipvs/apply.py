@@ -60,14 +60,15 @@ class AppliedChanges(msgspec.Struct, frozen=True):
 
 
 def reconcile_ipvs(
-    table: IpvsPort, desired: IpvsEntries, owned: Owned, *, check: bool = False
+    table: IpvsPort, desired: IpvsEntries, owned: Owned | None, *, check: bool = False
 ) -> AppliedChanges:
     """Make the whole table what is desired, and leave foreign virtual servers alone.
 
     Args:
         table: The kernel's, or a fake.
         desired: From `fairlead.diff.ipvs.desired_from(edge_plan.virtual_servers)`.
-        owned: Whether an address lies in a pool of ours: only there are virtual servers removed.
+        owned: Whether an address lies in a pool of ours: only there, and on marks of ours, are
+            virtual servers removed; None removes none.
         check: Only tell what would be done.
     """
     actual = table.dump()
