@@ -39,6 +39,8 @@ class PortMark(NamedTuple):
 
 def port_marks(servers: Collection[VirtualServer]) -> frozenset[PortMark]:
     """Marks that these virtual servers need: those of their ranges."""
+    if all(one.mark is None for one in servers):  # nearly always, and asked at every change
+        return frozenset()
     return frozenset(
         PortMark(one.server.address, one.server.protocol, one.first, one.last, one.server.mark)
         for one in spans_of(servers)

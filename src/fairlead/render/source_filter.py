@@ -71,6 +71,8 @@ class _RuleView:
 
 def filters_of(servers: Collection[VirtualServer]) -> frozenset[SourceFilter]:
     """Filters of those virtual servers that are restricted."""
+    if all(one.source_ranges is None for one in servers):  # nearly always, asked at every change
+        return frozenset()
     return frozenset(
         SourceFilter.of(
             Restricted(one.address, one.protocol, span.first, span.last), one.source_ranges
