@@ -10,7 +10,9 @@ short_description: Make the IPVS table of an edge what the plan says
 description:
   - Reads virtual servers and real servers from the kernel, compares them with this edge's slice of
     the plan and sends the differences, in the order in which no packet is lost.
-  - Virtual servers on addresses outside of O(pools) are never touched.
+  - Virtual servers on addresses outside of O(pools) are never touched. Of those on firewall marks, which are ranges of
+    ports, only V(0x0fa00000) to V(0x0fafffff) are Fairlead's.
+  - Weights that the agent is raising (annotation C(fairlead.io/slow-start)) are left to it.
 version_added: 0.1.0
 extends_documentation_fragment:
   - fairlead.edge.attributes
@@ -19,7 +21,7 @@ extends_documentation_fragment:
 options:
   prune:
     description:
-      - Remove virtual servers of O(pools) that the plan does not have.
+      - Remove virtual servers of O(pools), and those on marks of ours, that the plan does not have.
       - With V(false) they stay and are told in RV(prunable), so that announcements can be withdrawn
         before the virtual servers go.
     type: bool
