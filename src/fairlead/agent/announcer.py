@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,7 +26,7 @@ from fairlead.adapters.kube_watch import Backoff
 from fairlead.adapters.process import DaemonWatch
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.steps import Steps
-from fairlead.agent.wanted import Held, Wanted, interfaces_of
+from fairlead.agent.wanted import FilterRules, Held, Wanted, interfaces_of
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import ObjectError, VrrpInstance
@@ -34,6 +35,15 @@ from fairlead.render.bird_policy import exceptional
 log = logging.getLogger(__name__)
 
 _CHECK_SECONDS = 1.0
+_EARLIEST = 0.9  # of the time between two resyncs: the jitter's lower end
+
+
+class _Unread(NamedTuple):
+    """Rules of the packet filter that equal nothing that may be wanted."""
+
+    masquerade: None = None
+    filters: None = None
+    marks: None = None
 
 
 @dataclass
@@ -70,6 +80,7 @@ class Announcer:
         self._applied: Wanted | None = None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._due = 0.0
+        self._reread = 0.0
         self._look = True
         self._backoff = Backoff(first=0.2, limit=15.0)
         self._stopped = False
@@ -145,7 +156,7 @@ class Announcer:
         self._look = True
         self.state.error = ""
         self._backoff.reset()
-        self._due = time.monotonic() + self._resync * random.uniform(0.9, 1.1)  # noqa: S311
+        self._due = time.monotonic() + self._resync * random.uniform(_EARLIEST, 1.1)  # noqa: S311
         if self.state.applied != wanted.generation:
             self.state.applied = wanted.generation
             self._done(wanted.generation)
@@ -155,10 +166,11 @@ class Announcer:
         changes = 0
         trouble: list[FairleadError | OSError] = []
         refused: set[IPAddress] = set()
+        known = self._known_rules()
         order: tuple[Callable[[], bool], ...] = (
-            lambda: self._sources(steps, wanted, refused),
-            lambda: steps.marks(wanted.marks),
-            lambda: steps.masquerade(wanted.masquerade),
+            lambda: known.filters != wanted.filters and self._sources(steps, wanted, refused),
+            lambda: known.marks != wanted.marks and steps.marks(wanted.marks),
+            lambda: known.masquerade != wanted.masquerade and steps.masquerade(wanted.masquerade),
             lambda: self._bird(steps, wanted, refused),
             lambda: steps.addresses(wanted.bgp - refused, wanted.owned),
             lambda: wanted.vrrp_used and self._vrrp(steps, wanted, refused),
@@ -184,6 +196,18 @@ class Announcer:
             )
         if trouble:
             raise trouble[0]
+
+    def _known_rules(self) -> FilterRules | _Unread:
+        """What the packet filter holds of ours, or that it has to be read.
+
+        Reading costs a tool per table and family: for a new VIP that needs no rule, that was most
+        of its way up. So rules that did not change since the last reading are read at a resync.
+        """
+        now = time.monotonic()
+        if self._applied is None or now >= self._reread:
+            self._reread = now + self._resync * _EARLIEST
+            return _Unread()
+        return FilterRules(self._applied.masquerade, self._applied.filters, self._applied.marks)
 
     def _sources(self, steps: Steps, wanted: Wanted, refused: set[IPAddress]) -> bool:
         """Who is let in; where that can't be had, a restricted VIP must not come up open."""

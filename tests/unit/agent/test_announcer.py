@@ -94,7 +94,7 @@ class Steps:
 
 
 class Rig:
-    def __init__(self, steps: Steps, pid_file: Path) -> None:
+    def __init__(self, steps: Steps, pid_file: Path, resync: float = 30.0) -> None:
         self.steps, self.generations, self.held = steps, list[int](), list[Held]()
         self.announcer = Announcer(
             lambda: steps,
@@ -102,6 +102,7 @@ class Rig:
             DaemonWatch(pid_file, NAME),
             done=self.generations.append,
             held=self.held.append,
+            resync=resync,
         )
         self.announcer._backoff.first = 0.01
         self.announcer.start()
@@ -245,6 +246,48 @@ def test_same_state_again_reloads_nothing(rig: Rig) -> None:
     rig.announcer.want(wanted(2, VIP))
     eventually(lambda: rig.generations == [1, 2])
     assert rig.passes() == 1
+
+
+RULES = ("sources", "marks", "masquerade")
+
+
+def test_a_new_vip_without_rules_costs_no_reading_of_the_packet_filter(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: rig.generations == [1])
+    rig.announcer.want(wanted(2, VIP, OTHER))
+    eventually(lambda: rig.generations == [1, 2])
+    assert [what for what, _ in rig.steps.done if what in RULES] == list(RULES)
+    only = SourceFilter(OTHER, Protocol.TCP, 80, 80, (ip_network("198.51.100.0/24"),))
+    rig.announcer.want(wanted(3, VIP, OTHER, filters=frozenset({only})))
+    eventually(lambda: rig.generations == [1, 2, 3])
+    found = [what for what, _ in rig.steps.done if what in RULES]
+    assert found == [*RULES, "sources"]
+
+
+def test_a_failed_pass_reads_the_packet_filter_again(rig: Rig) -> None:
+    rig.announcer.want(wanted(1, VIP))
+    eventually(lambda: rig.generations == [1])
+    rig.steps.fail = ApplyError("keepalived is gone")
+    rig.announcer.want(wanted(2, VIP, OTHER))
+    eventually(lambda: rig.generations == [1, 2])
+    rig.steps.fail = None
+    eventually(lambda: rig.passes() == 2)
+    assert sum(what == "marks" for what, _ in rig.steps.done) == 2
+
+
+def test_changes_that_never_end_keep_no_resync_from_the_packet_filter(
+    tmp_path: Path, keepalived: subprocess.Popen[bytes]
+) -> None:
+    assert keepalived.poll() is None
+    rig = Rig(Steps(OWN, STABLE), tmp_path / "pid", resync=0.3)
+    try:
+        for generation in range(1, 41):
+            rig.announcer.want(wanted(generation, VIP if generation % 2 else OTHER))
+            eventually(lambda generation=generation: generation in rig.generations)
+            threading.Event().wait(0.02)
+        assert 2 <= sum(what == "marks" for what, _ in rig.steps.done) < 20
+    finally:
+        rig.announcer.stop()
 
 
 def test_burst_is_one_more_pass(rig: Rig) -> None:
