@@ -32,7 +32,7 @@ def test_first_connection_within_a_second(lab: Lab) -> None:
         lab.apply(text)
         started = time.monotonic()  # kubectl has answered: the user's clock starts here
         vip = lab.vip(f"quick-{number}")
-        # A SYN that comes before the VIP stands is lost, and TCP sends it again after a whole second:
+        # A SYN that comes before the VIP stands is lost, and sent again after a whole second:
         # short attempts, for the subject is the edge, not TCP's patience.
         wait_for("the first answer", lambda vip=vip: lab.tcp(vip, 80, timeout=0.1), every=0.01)
         took.append(time.monotonic() - started)
