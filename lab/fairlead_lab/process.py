@@ -45,7 +45,8 @@ class Pid:
     def age(self) -> float:
         """Seconds since the process started."""
         ticks = os.sysconf("SC_CLK_TCK")
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - self.start / ticks
+        # A start is rounded to a tick; it must not lie in the future.
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - self.start / ticks)
 
 
 def spawn(

@@ -34,7 +34,8 @@ Path(sys.argv[1]).write_text("made")
 time.sleep(60)
 """
 RUNNER = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from bench.running import ends_cleanly, run_bounded
 ends_cleanly()
 run_bounded([sys.executable, "-c", sys.argv[1], sys.argv[2]], limit=60)

@@ -60,10 +60,10 @@ def _in_use(api: KubeApi, name: str, labels: Mapping[str, str]) -> bool:
 
 def _objects(api: KubeApi, namespace: str, labels: Mapping[str, str]) -> Iterator[str]:
     for root in _roots(api):
-        for resource in _read(api, root).get("resources", ()):
+        for resource in _read(api, root)["resources"]:
             if not _listable(resource):
                 continue
-            listed = _read(api, f"{root}/namespaces/{namespace}/{resource['name']}")
+            listed = _listed(api, f"{root}/namespaces/{namespace}/{resource['name']}")
             for one in listed.get("items", ()):
                 meta = one["metadata"]
                 ours = labels.items() <= (meta.get("labels") or {}).items()
@@ -74,7 +74,7 @@ def _objects(api: KubeApi, namespace: str, labels: Mapping[str, str]) -> Iterato
 
 def _roots(api: KubeApi) -> Iterator[str]:
     yield "/api/v1"
-    for group in _read(api, "/apis").get("groups", ()):
+    for group in _read(api, "/apis")["groups"]:
         # All versions: the preferred one need not have every kind (v1beta2 of metallb.io has one).
         for version in group["versions"]:
             yield f"/apis/{version['groupVersion']}"
@@ -91,10 +91,14 @@ def _listable(resource: Mapping[str, Any]) -> bool:
 
 
 def _read(api: KubeApi, path: str) -> dict[str, Any]:
+    data: dict[str, Any] = msgspec.json.decode(api.request("GET", path))
+    return data
+
+
+def _listed(api: KubeApi, path: str) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = msgspec.json.decode(api.request("GET", path))
+        return _read(api, path)
     except ApiError as error:
         if error.status in _GONE:
             return {}
         raise
-    return data
