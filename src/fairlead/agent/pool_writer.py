@@ -14,8 +14,8 @@ import msgspec
 
 from fairlead.adapters.kube_client import ApiError, ApiUnavailableError, KubeApi
 from fairlead.adapters.kube_pools import read_pool, write_counters
-from fairlead.adapters.kube_watch import Backoff
 from fairlead.adapters.kube_write import EventRecorder
+from fairlead.agent.worker import Worker
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError, PlanEvent
 from fairlead.planner.pools import PoolIndex
@@ -85,58 +85,40 @@ class PoolWriter:
     ) -> None:
         self._api, self._recorder = api, recorder
         self._leading, self._reports = leading, reports
-        self._wake = threading.Condition()
-        self._due = self._busy = False
-        self._stopping = False
+        self._lock = threading.Lock()
         self._touched: set[ObjectKey] = set()
         self._true: dict[ObjectKey, PoolReport] = {}
-        self._backoff = Backoff(first=0.2)
         self._last_error = ""
-        self._thread = threading.Thread(target=self._run, name="pool-writer", daemon=True)
+        self._worker = Worker("pool-writer", self._pass, gather=_GATHER_SECONDS)
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        """End after the write under way."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+        """End after the pass under way."""
+        self._worker.stop()
 
     def look(self, touched: Iterable[ObjectKey] = ()) -> None:
         """Compare soon; these objects were touched, whatever was true of them before."""
-        with self._wake:
-            self._due = True
+        with self._lock:
             self._touched.update(touched)
-            self._wake.notify()
+        self._worker.look()
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being written."""
-        return not (self._due or self._busy)
-
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not (self._due or self._stopping):
-                    self._wake.wait()
-                self._wake.wait_for(lambda: self._stopping, _GATHER_SECONDS)
-                if self._stopping:
-                    return
-                for key in self._touched:
-                    self._true.pop(key, None)
-                self._touched.clear()
-                self._due, self._busy = False, True
-            complete = self._pass() if self._leading() else True
-            with self._wake:
-                self._busy = False
-                if not complete:
-                    self._due = True
-                    self._wake.wait_for(lambda: self._stopping, self._backoff.next())
+        return self._worker.idle
 
     def _pass(self) -> bool:
         """Make all reports true; False where the API server must be asked again."""
+        with self._lock:
+            touched, self._touched = self._touched, set()
+        for key in touched:
+            self._true.pop(key, None)
+        return self._make_all_true() if self._leading() else True
+
+    def _make_all_true(self) -> bool:
         reports = {report.key: report for report in self._reports()}
         self._true = {key: told for key, told in self._true.items() if key in reports}
         complete = True
@@ -147,8 +129,6 @@ class PoolWriter:
                 self._true[key] = report
             else:
                 complete = False
-        if complete:
-            self._backoff.reset()
         return complete
 
     def _make_true(self, report: PoolReport) -> bool:

@@ -9,7 +9,6 @@ the next resync.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -19,9 +18,9 @@ import msgspec
 
 from fairlead.adapters.kube_client import ApiError, ApiUnavailableError
 from fairlead.adapters.kube_reports import Report, ReportKind, ReportStore
-from fairlead.adapters.kube_watch import Backoff
 from fairlead.agent.heartbeat import BEAT_SECONDS, Heartbeat, Liveness
 from fairlead.agent.wanted import Held
+from fairlead.agent.worker import Worker
 from fairlead.model.names import IPAddress, IPNetwork, ObjectKey
 from fairlead.model.plan import BgpAnnouncement, VirtualServer
 
@@ -109,57 +108,32 @@ class ReportWriter:
     ) -> None:
         self._store, self._heartbeat, self._liveness = store, heartbeat, liveness
         self._edge, self._edges, self._leading = edge, edges, leading
-        self._wake = threading.Condition()
         self._rows = rows
-        self._due = self._busy = self._stopping = False
-        self._backoff = Backoff(first=0.2)
         self._complaint = ""
-        self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
+        self._worker = Worker(
+            "reports",
+            lambda: self._try(self._pass),
+            gather=_GATHER_SECONDS,
+            idle_seconds=BEAT_SECONDS / 2,
+            meanwhile=lambda: self._try(self._heartbeat.beat),
+        )
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
-        """End after the write under way; the objects stay, as the announcements do."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+        """End after the pass under way; the objects stay, as the announcements do."""
+        self._worker.stop()
 
     def look(self) -> None:
         """Compare soon."""
-        with self._wake:
-            self._due = True
-            self._wake.notify()
+        self._worker.look()
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits and nothing is being written."""
-        with self._wake:
-            return not (self._due or self._busy)
-
-    def _run(self) -> None:
-        while self._next():
-            complete = self._try(self._pass)
-            with self._wake:
-                self._busy = False
-                if not complete:
-                    self._due = True
-                    self._wake.wait_for(lambda: self._stopping, self._backoff.next())
-
-    def _next(self) -> bool:
-        """Wait until something is due, giving signs of life meanwhile; False to end."""
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._due or self._stopping, BEAT_SECONDS / 2)
-                if self._due:
-                    self._wake.wait_for(lambda: self._stopping, _GATHER_SECONDS)
-                if self._stopping:
-                    return False
-                if self._due:
-                    self._due, self._busy = False, True
-                    return True
-            self._try(self._heartbeat.beat)
+        return self._worker.idle
 
     def _pass(self) -> None:
         self._try(self._heartbeat.beat)
@@ -218,7 +192,6 @@ class ReportWriter:
         except (ApiUnavailableError, msgspec.MsgspecError) as error:
             self._complain(error)
             return False
-        self._backoff.reset()
         return True
 
     def _complain(self, error: Exception) -> None:

@@ -43,7 +43,7 @@ class Harness:
             leading=lambda: self.leading,
             reports=self.ask,
         )
-        self.writer._backoff.first = 0.01
+        self.writer._worker.backoff.first = 0.01
         self.writer.start()
 
     def ask(self) -> list[PoolReport]:
