@@ -13,16 +13,13 @@ from typing import Any
 
 import msgspec
 
-from fairlead.adapters.kube_client import MERGE_PATCH, ApiError, KubeApi
+from fairlead.adapters.kube_client import MERGE_PATCH, KubeApi
+from fairlead.adapters.kube_collection import API_VERSION, MANAGED_LABEL, MANAGER, Collection
 from fairlead.model.names import ObjectKey
 
-API_VERSION = "metallb.io/v1beta1"
 NODE_LABEL = "metallb.io/node"
 NAME_LABEL = "metallb.io/service-name"
 NAMESPACE_LABEL = "metallb.io/service-namespace"
-MANAGED_LABEL = "app.kubernetes.io/managed-by"
-MANAGER = "fairlead"
-_PAGE = 500
 
 
 class ReportKind(Enum):
@@ -103,78 +100,48 @@ class ReportObject(msgspec.Struct):
         )
 
 
-class _ListMeta(msgspec.Struct, rename={"token": "continue"}):
-    token: str = ""
-
-
-class _Page(msgspec.Struct):
-    items: list[ReportObject]
-    metadata: _ListMeta
-
-
 class ReportStore:
     """The objects of one namespace; every method raises ApiError and ApiUnavailableError."""
 
     def __init__(self, api: KubeApi, namespace: str) -> None:
         self._api = api
-        self._base = f"/apis/{API_VERSION}/namespaces/{namespace}"
+        self._of = {
+            kind: Collection(api, namespace, kind.plural, ReportObject) for kind in ReportKind
+        }
 
     def own(self, kind: ReportKind, edge: str) -> list[ReportObject] | None:
         """Objects that an edge wrote; None where the kind is not served."""
-        return self._list(kind, f"{MANAGED_LABEL}={MANAGER},{NODE_LABEL}={edge}")
+        return self._of[kind].select(f"{NODE_LABEL}={edge}")
 
     def of_others(self, kind: ReportKind, edges: Iterable[str]) -> list[ReportObject]:
         """Objects of ours that none of these edges wrote."""
         names = ",".join(sorted(edges))
-        return self._list(kind, f"{MANAGED_LABEL}={MANAGER},{NODE_LABEL} notin ({names})") or []
+        return self._of[kind].select(f"{NODE_LABEL} notin ({names})") or []
 
     def of_all(self, kind: ReportKind) -> list[ReportObject]:
         """Objects of ours, whichever edge wrote them."""
-        return self._list(kind, f"{MANAGED_LABEL}={MANAGER}") or []
+        return self._of[kind].select() or []
 
     def create(self, report: Report) -> None:
         """Make an object, then fill in its status."""
-        kind, plural, prefix = report.kind.value
+        kind, _, prefix = report.kind.value
         body = {
             "apiVersion": API_VERSION,
             "kind": kind,
             "metadata": {"generateName": prefix, "labels": report.labels()},
         }
-        data = self._api.request("POST", f"{self._base}/{plural}", body=body)
+        data = self._api.request("POST", self._of[report.kind].path, body=body)
         self.mend(msgspec.json.decode(data, type=ReportObject), report)
 
     def mend(self, found: ReportObject, report: Report) -> None:
         """Make the status of an object tell this."""
         self._api.request(
             "PATCH",
-            f"{self._base}/{report.kind.plural}/{found.metadata.name}/status",
+            f"{self._of[report.kind].path}/{found.metadata.name}/status",
             body={"status": report.status()},
             content_type=MERGE_PATCH,
         )
 
     def delete(self, kind: ReportKind, found: ReportObject) -> None:
         """Delete an object; one that is gone is fine."""
-        try:
-            self._api.request("DELETE", f"{self._base}/{kind.plural}/{found.metadata.name}")
-        except ApiError as error:
-            if error.status != 404:
-                raise
-
-    def _list(self, kind: ReportKind, selector: str) -> list[ReportObject] | None:
-        found: list[ReportObject] = []
-        token = ""
-        while True:
-            query: dict[str, str | int] = {"labelSelector": selector, "limit": _PAGE}
-            if token:
-                query["continue"] = token
-            try:
-                data = self._api.request("GET", f"{self._base}/{kind.plural}", query=query)
-            except ApiError as error:
-                if error.status == 404:
-                    return None
-                raise
-            page = msgspec.json.decode(data, type=_Page)
-            found += page.items
-            token = page.metadata.token
-            if not token:
-                return found
+        self._of[kind].delete(found.metadata.name)

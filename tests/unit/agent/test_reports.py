@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fairlead.adapters.kube_client import ApiError, KubeApi
+from fairlead.adapters.kube_collection import MANAGED_LABEL
 from fairlead.adapters.kube_reports import (
-    MANAGED_LABEL,
     NODE_LABEL,
     Report,
     ReportKind,
