@@ -136,16 +136,24 @@ def test_definitions_of_somebody_else_stay_and_nothing_is_added(api, tmp_path):
 
 def test_removal_takes_what_edges_told_with_it(api, tmp_path):
     access(api, tmp_path, crds=False)
-    told = "/apis/metallb.io/v1beta1/namespaces/metallb-system/servicel2statuses"
+    group = "/apis/metallb.io/v1beta1/namespaces/metallb-system"
+    told, state = f"{group}/servicel2statuses", f"{group}/configurationstates"
     api.lists[told] = [{"metadata": {"name": "l2-abcde"}, "status": {"node": "edge1"}}]
-    api.objects[f"{told}/l2-abcde"] = {"metadata": {"name": "l2-abcde"}}
+    api.lists[state] = [{"metadata": {"name": "controller"}, "status": {"result": "Valid"}}]
+    for path in (f"{told}/l2-abcde", f"{state}/controller"):
+        api.objects[path] = {"metadata": {"name": path.rpartition("/")[2]}}
     params = {"crds": False, "state": "absent"}
     foreseen = access(api, tmp_path, check=True, **params)
     assert f"{told}/l2-abcde" in api.objects
+    assert f"{state}/controller" in api.objects
     done = access(api, tmp_path, **params)
-    assert done["changes"][0] == "ServiceL2Status metallb-system/l2-abcde"
+    assert done["changes"][:2] == [
+        "ServiceL2Status metallb-system/l2-abcde",
+        "ConfigurationState metallb-system/controller",
+    ]
     assert done["changes"] == foreseen["changes"]
     assert f"{told}/l2-abcde" not in api.objects
+    assert f"{state}/controller" not in api.objects
 
 
 def test_definitions_with_objects_outlive_removal(api, tmp_path):

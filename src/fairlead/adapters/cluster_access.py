@@ -118,11 +118,13 @@ def _lease_rules() -> list[dict[str, Any]]:
 
 
 def _pool_rules() -> list[dict[str, Any]]:
-    reports = ["servicel2statuses", "servicebgpstatuses"]
+    reports, state = ["servicel2statuses", "servicebgpstatuses"], "configurationstates"
     return [
         # Who announces what: each edge keeps its own objects true.
         _rule("metallb.io", reports, ["create", "delete", "list", "patch"]),
-        _rule("metallb.io", [f"{kind}/status" for kind in reports], ["patch"]),
+        # Whether the objects can be used: names are fixed, so each is looked at before it is made.
+        _rule("metallb.io", [state], ["create", "delete", "get", "list", "patch"]),
+        _rule("metallb.io", [f"{kind}/status" for kind in (*reports, state)], ["patch"]),
     ]
 
 

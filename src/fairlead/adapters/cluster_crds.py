@@ -17,6 +17,7 @@ import msgspec
 
 from fairlead.adapters.cluster_access import AccessChange, AccessError, ensure, get, shared
 from fairlead.adapters.kube_client import ApiError, KubeApi
+from fairlead.adapters.kube_config_states import KIND, ConfigStateStore
 from fairlead.adapters.kube_reports import ReportKind, ReportStore
 from fairlead.crds import definitions
 from fairlead.crds.definition import (
@@ -106,6 +107,17 @@ def remove_reports(api: KubeApi, namespace: str, *, check: bool = False) -> list
             name = f"{kind.value[0]} {namespace}/{found.metadata.name}"
             shown = {"labels": found.metadata.labels, "status": found.status}
             changes.append(AccessChange(name, shown, {}))
+    return changes + _remove_states(api, namespace, check)
+
+
+def _remove_states(api: KubeApi, namespace: str, check: bool) -> list[AccessChange]:
+    store = ConfigStateStore(api, namespace)
+    changes = []
+    for found in store.of_all():
+        if not check:
+            store.delete(found)
+        shown = {"labels": found.metadata.labels, "status": msgspec.to_builtins(found.status)}
+        changes.append(AccessChange(f"{KIND} {namespace}/{found.metadata.name}", shown, {}))
     return changes
 
 

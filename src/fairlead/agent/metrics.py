@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from fairlead import __version__
 from fairlead.adapters.kube_watch import WatchState
 from fairlead.adapters.statusfile import SessionReport
+from fairlead.agent.config_states import CONFIGURATION
 from fairlead.planner.usage import PoolUsage
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,6 @@ log = logging.getLogger(__name__)
 _BUCKETS = (
     *(0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075),
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
-)
-
-# Kinds that make up the configuration, as MetalLB understands it.
-_CONFIGURATION = frozenset(
-    ("BFDProfile", "BGPAdvertisement", "BGPPeer", "Community", "IPAddressPool", "L2Advertisement")
 )
 
 
@@ -226,7 +222,7 @@ def _metallb(r: Readings) -> Iterator[Metric]:
         announced.add_metric([one.service, one.protocol, r.edge, one.ip], 1)
     yield announced
     yield _gauge("metallb_k8s_client_config_loaded_bool", "1 once it was read.", r.synced)
-    stale = any(kind in _CONFIGURATION for kind in r.object_errors)
+    stale = any(kind in CONFIGURATION for kind in r.object_errors)
     yield _gauge("metallb_k8s_client_config_stale_bool", "1 while an object is unusable.", stale)
 
 

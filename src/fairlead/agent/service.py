@@ -15,6 +15,7 @@ import yaml
 from fairlead import __version__
 from fairlead.adapters.ipvs import IpvsTable
 from fairlead.adapters.kube_client import KubeApi
+from fairlead.adapters.kube_config_states import ConfigStateStore
 from fairlead.adapters.kube_reports import ReportStore
 from fairlead.adapters.kube_write import EventRecorder
 from fairlead.adapters.lease import Election, KubeLeaseStore
@@ -24,6 +25,8 @@ from fairlead.adapters.systemd import Notifier
 from fairlead.agent.announcer import Announcer
 from fairlead.agent.cluster import ClusterFeed
 from fairlead.agent.config import AgentConfig, AgentConfigError
+from fairlead.agent.config_state_writer import ConfigStateWriter
+from fairlead.agent.config_states import Findings, findings
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.elector import Elector
 from fairlead.agent.heartbeat import Heartbeat, Liveness
@@ -105,6 +108,7 @@ class Agent:
         self._notices = AssignmentNotices(self._edge.name, self._planning.service_ref)
         self._failures = FailureNotices(self._planning.service_ref)
         self._reports = self._make_report_writer()
+        self._states = self._make_state_writer()
         self._loop = self._make_loop()
 
     # -- parts ------------------------------------------------------------------------------
@@ -139,15 +143,25 @@ class Agent:
             resync=config.resync_seconds,
         )
 
-    def _make_report_writer(self) -> ReportWriter:
-        def lease(edge: str) -> KubeLeaseStore:
-            return KubeLeaseStore(self._api, self._config.namespace, f"fairlead-edge-{edge}")
+    def _lease_of(self, edge: str) -> KubeLeaseStore:
+        return KubeLeaseStore(self._api, self._config.namespace, f"fairlead-edge-{edge}")
 
+    def _make_report_writer(self) -> ReportWriter:
         return ReportWriter(
             ReportStore(self._api, self._inventory.pool_namespace),
-            Heartbeat(lease(self._edge.name), self._edge.name),
-            Liveness(lease),
+            Heartbeat(self._lease_of(self._edge.name), self._edge.name),
+            Liveness(self._lease_of),
             rows=self._report_rows,
+            edge=self._edge.name,
+            edges=[edge.name for edge in self._inventory.edges],
+            leading=self._elector.is_leader,
+        )
+
+    def _make_state_writer(self) -> ConfigStateWriter:
+        return ConfigStateWriter(
+            ConfigStateStore(self._api, self._inventory.pool_namespace),
+            Liveness(self._lease_of),
+            findings=self._findings,
             edge=self._edge.name,
             edges=[edge.name for edge in self._inventory.edges],
             leading=self._elector.is_leader,
@@ -170,6 +184,12 @@ class Agent:
             sessions=lambda: self._sessions.reports,
             bird=lambda: self._sessions.bird,
         )
+        reporter = Reporter(config.status_file, sources)
+
+        def report(loop: Loop) -> None:
+            reporter(loop)
+            self._states.glance(loop.state.resyncs)
+
         ports = Ports(
             kernel=kernel,
             planning=self._planning,
@@ -179,7 +199,7 @@ class Agent:
             conflict=self._decide_again,
             held=self._tell_held,
             latency=self._metrics.latency.observe,
-            report=Reporter(config.status_file, sources),
+            report=report,
             notifier=self._notifier,
         )
         live = self._live and config.announce
@@ -223,6 +243,15 @@ class Agent:
         interfaces = {vip: interfaces_of(one) for one in ways.vrrp for vip in one.addresses}
         return report_rows(self._edge.name, loop.wanted(), loop.state.held, interfaces, ways.routes)
 
+    def _findings(self) -> Findings | None:
+        state, announced = self._loop.state, self._announcer.state
+        wrong = (
+            *list(state.errors.values()),
+            *self._planning.pool_errors(),
+            *announced.bird_errors,
+        )
+        return findings(wrong, self._feed.states, synced=state.synced)
+
     def _mirror_namespace(self) -> str | None:
         """`metallb-system` (or what pools are read from), when the cluster has it."""
         name = self._inventory.pool_namespace
@@ -253,6 +282,7 @@ class Agent:
             if self._config.announce:
                 self._announcer.start()
                 self._reports.start()
+                self._states.start()
             if self._bgp:
                 self._sessions.start()
         # Ready means "at work", not "in step": after a boot without API server traffic must not
@@ -275,6 +305,7 @@ class Agent:
             self._announcer.stop()
             self._sessions.stop()
             self._reports.stop()
+            self._states.stop()
             self._elector.stop()
 
     def _on_thread_death(self, args: threading.ExceptHookArgs) -> None:
