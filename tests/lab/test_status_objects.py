@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ServiceL2Status, ServiceBGPStatus and mirrored Events of a real agent, under our definitions."""
+"""Status objects and mirrored Events of a real agent, under our definitions."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -133,6 +133,91 @@ def test_leader_deletes_what_an_absent_edge_left_and_nothing_of_metallb(edge: Ag
     resyncs = edge.status()["resyncs"]
     wait_for("a resync more", lambda: edge.status()["resyncs"] > resyncs, 10)
     assert theirs in names()
+
+
+def told(edge: AgentEdge, name: str) -> Callable[[], dict[str, Any] | None]:
+    """A ConfigurationState that has a status, by name; None before."""
+
+    def found() -> dict[str, Any] | None:
+        items = edge.get(f"{BASE}/configurationstates")["items"]
+        return next((i for i in items if i["metadata"]["name"] == name and "status" in i), None)
+
+    return found
+
+
+def result(edge: AgentEdge, name: str, expected: str) -> dict[str, Any]:
+    state = told(edge, name)
+
+    def reached() -> dict[str, Any] | None:
+        one = state()
+        return one if one and one["status"]["result"] == expected else None
+
+    return wait_for(f"{name} is {expected}", reached, 15)
+
+
+def test_pool_that_cannot_be_used_is_told_until_it_is_repaired(edge: AgentEdge) -> None:
+    pools = f"{BASE}/ipaddresspools"
+    before = [result(edge, name, "Valid") for name in ("controller", "speaker-edge1")]
+    clash = {"metadata": {"name": "clash"}, "spec": {"addresses": ["10.222.94.176/28"]}}
+    body = {"apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool", **clash}
+    edge.api.request("POST", pools, body=body)
+    for valid, kind in zip(before, ("pool", "config"), strict=True):
+        one = result(edge, valid["metadata"]["name"], "Invalid")
+        summary = one["status"]["errorSummary"]
+        assert summary.startswith(f"configuration error: IPAddressPool {POOLS}/clash: ")
+        (condition,) = one["status"]["conditions"]
+        assert condition.pop("lastTransitionTime")
+        assert condition == {
+            "type": f"{kind}ReconcilerValid",
+            "status": "False",
+            "reason": "ConfigurationError",
+            "message": summary,
+        }
+    repaired = {"spec": {"addresses": ["10.222.94.200/30"]}}
+    edge.api.request("PATCH", f"{pools}/clash", body=repaired, content_type=MERGE_PATCH)
+    for valid in before:
+        one = result(edge, valid["metadata"]["name"], "Valid")
+        assert "errorSummary" not in one["status"]
+    edge.api.request("DELETE", f"{pools}/clash")
+
+
+def test_configuration_state_comes_again_and_is_written_only_for_news(edge: AgentEdge) -> None:
+    path = f"{BASE}/configurationstates/controller"
+    first = result(edge, "controller", "Valid")["metadata"]
+    edge.api.request("DELETE", path)
+    again = result(edge, "controller", "Valid")["metadata"]
+    assert again["uid"] != first["uid"]
+    resyncs = edge.status()["resyncs"]
+    wait_for("two resyncs", lambda: edge.status()["resyncs"] >= resyncs + 2, 15)
+    after = result(edge, "controller", "Valid")["metadata"]
+    assert after["resourceVersion"] == again["resourceVersion"]
+
+
+def test_configuration_state_of_metallb_and_of_an_absent_edge(edge: AgentEdge) -> None:
+    path = f"{BASE}/configurationstates"
+    base = {"apiVersion": "metallb.io/v1beta1", "kind": "ConfigurationState"}
+    ours = {"app.kubernetes.io/managed-by": "fairlead"}
+    speaker = {"metallb.io/component-type": "speaker", "metallb.io/node-name": "gone9"}
+    for name, labels in (("speaker-gone9", {**speaker, **ours}), ("speaker-node1", speaker)):
+        meta = {"name": name, "labels": labels}
+        edge.api.request("POST", path, body={**base, "metadata": meta})
+    # MetalLB's controller begins to run: it sets the labels of the object anew.
+    body = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
+    edge.api.request("PATCH", f"{path}/controller", body=body, content_type=MERGE_PATCH)
+    status = {"status": {"result": "Unknown"}}
+    edge.api.request("PATCH", f"{path}/controller/status", body=status, content_type=MERGE_PATCH)
+
+    def names() -> set[str]:
+        return {item["metadata"]["name"] for item in edge.get(path)["items"]}
+
+    wait_for("that of the absent edge is gone", lambda: "speaker-gone9" not in names(), 10)
+    resyncs = edge.status()["resyncs"]
+    wait_for("two resyncs", lambda: edge.status()["resyncs"] >= resyncs + 2, 15)
+    assert names() == {"controller", "speaker-edge1", "speaker-node1"}
+    assert edge.get(f"{path}/controller")["status"]["result"] == "Unknown"
+    # MetalLB is gone, and its objects with it.
+    edge.api.request("DELETE", f"{path}/controller")
+    result(edge, "controller", "Valid")
 
 
 def test_node_assigned_is_found_where_metallb_users_look(edge: AgentEdge) -> None:
