@@ -80,7 +80,12 @@ WatchMessage = Listed | Changed | Removed | Failed
 
 @dataclass
 class WatchState:
-    """What a thread did so far; written by it alone, read by metrics and status."""
+    """What a thread did so far; written by it alone, read by metrics and status.
+
+    Attributes:
+        updates: Objects that a list or an event handed on.
+        unusable: Those of them that could not be parsed.
+    """
 
     kind: str
     connected: bool = False
@@ -88,6 +93,8 @@ class WatchState:
     served: bool = True
     last_event: float = 0.0
     events: int = 0
+    updates: int = 0
+    unusable: int = 0
     relists: int = 0
     reconnects: int = 0
     errors: int = 0
@@ -252,6 +259,8 @@ class Watcher(Generic[T]):
         self.state.listed, self.state.last_event = True, time.monotonic()
         failed = tuple(item for item in found if isinstance(item, ObjectError))
         objects = tuple(item for item in found if not isinstance(item, ObjectError))
+        self.state.updates += len(found)
+        self.state.unusable += len(failed)
         self._queue.put(Listed(self._target.kind, objects, failed, time.monotonic_ns()))
 
     # -- watch ------------------------------------------------------------------------------
@@ -316,7 +325,7 @@ class Watcher(Generic[T]):
         if kind in ("ADDED", "MODIFIED"):
             self._deliver(key, self._decode.parse(value), received)
         elif kind == "DELETED":
-            self._queue.put(Removed(self._target.kind, key, received))
+            self._removed(key, received)
         # BOOKMARK: its resourceVersion is all it has to say.
 
     def _advance(self, version: str, *, bookmark: bool) -> None:
@@ -346,12 +355,18 @@ class Watcher(Generic[T]):
         self.state.events += 1
         key = ObjectKey(what.namespace, what.name)
         if raw.type == "DELETED" and what.name:
-            self._queue.put(Removed(self._target.kind, key, received))
+            self._removed(key, received)
         elif raw.type in ("ADDED", "MODIFIED"):
             self._deliver(key, self._decode.one(raw.object), received)
 
     def _deliver(self, key: ObjectKey, value: T | ObjectError, received: int) -> None:
+        self.state.updates += 1
         if isinstance(value, ObjectError):
+            self.state.unusable += 1
             self._queue.put(Failed(self._target.kind, value, received))
         else:
             self._queue.put(Changed(self._target.kind, key, value, received))
+
+    def _removed(self, key: ObjectKey, received: int) -> None:
+        self.state.updates += 1
+        self._queue.put(Removed(self._target.kind, key, received))

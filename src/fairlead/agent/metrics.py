@@ -224,6 +224,14 @@ def _metallb(r: Readings) -> Iterator[Metric]:
     yield _gauge("metallb_k8s_client_config_loaded_bool", "1 once it was read.", r.synced)
     stale = any(kind in CONFIGURATION for kind in r.object_errors)
     yield _gauge("metallb_k8s_client_config_stale_bool", "1 while an object is unusable.", stale)
+    yield CounterMetricFamily(
+        "metallb_k8s_client_updates", "Objects that came, changed or went.",
+        value=sum(watch.updates for watch in r.watches),
+    )  # fmt: skip
+    yield CounterMetricFamily(
+        "metallb_k8s_client_update_errors", "Objects not usable, writes that failed.",
+        value=sum(watch.unusable for watch in r.watches) + r.writes.get("error", 0),
+    )  # fmt: skip
 
 
 def _sessions(r: Readings) -> Iterator[Metric]:

@@ -119,6 +119,7 @@ def test_list_then_changes_in_order(server: ScriptedApi, harness: Harness) -> No
     assert third.value == ("a", 2)
     assert isinstance(fourth, Removed)
     assert fourth.key == ObjectKey("default", "b")
+    assert (watcher.state.updates, watcher.state.unusable) == (5, 0)
     assert watcher.state.connected
     watch = next(seen for seen in server.requests if seen[0] == "WATCH")
     assert watch[2]["resourceVersion"] == "10"
@@ -233,6 +234,7 @@ def test_bad_objects_do_not_spoil_the_others(server: ScriptedApi, harness: Harne
         ("c", "size", "negative"),
     ]
     failed, removed, added = (harness.take() for _ in range(3))
+    assert (watcher.state.updates, watcher.state.unusable) == (6, 3)
     assert isinstance(failed, Failed)
     assert (failed.error.kind, failed.error.namespace, failed.error.name) == (
         "Thing",

@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fairlead.adapters.kube_watch import Changed, Failed
+from fairlead.adapters.kube_watch import Changed, Failed, WatchState
 from fairlead.adapters.lock import LockTimeoutError, edge_lock
 from fairlead.adapters.statusfile import read_status_file
 from fairlead.adapters.systemd import Notifier
@@ -264,6 +264,19 @@ def test_metrics_endpoint_tells_the_state() -> None:
     assert seen[("metallb_speaker_announced", announced)] == 1
     assert seen[("metallb_k8s_client_config_stale_bool", "")] == 1
     assert seen[("metallb_k8s_client_config_loaded_bool", "")] == 1
+
+
+def test_updates_and_those_that_failed_are_counted_over_all_kinds() -> None:
+    watches = (
+        WatchState("Service", updates=5, unusable=1, events=90),
+        WatchState("IPAddressPool", updates=2, unusable=1),
+    )
+    fields = {"watches": lambda: watches, "writes": PublishCounts(errors=3, refused=7)}
+    registry = CollectorRegistry()
+    registry.register(AgentCollector(lambda: readings(Edge().loop, sources(**fields))))
+    seen = samples(generate_latest(registry).decode())
+    assert seen[("metallb_k8s_client_updates_total", "")] == 7
+    assert seen[("metallb_k8s_client_update_errors_total", "")] == 5
 
 
 def test_stale_mark_and_series_of_a_pool_go_with_their_cause() -> None:
