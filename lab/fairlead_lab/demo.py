@@ -31,8 +31,8 @@ def title(text: str) -> None:
 class Demo:
     """The show, part by part."""
 
-    def __init__(self, cfg: LabConfig) -> None:
-        self.cfg = cfg
+    def __init__(self, cfg: LabConfig, *, keep: bool = False) -> None:
+        self.cfg, self.keep = cfg, keep
         self.env = {
             **os.environ,
             "FAIRLEAD_LAB": cfg.name,
@@ -156,7 +156,8 @@ class Demo:
             f"answered {summary.answered}, lost {summary.lost}, "
             f"longest gap {summary.longest_gap_ms:.0f} ms; per pod: {summary.per_pod}"
         )
-        self.lab("power", edge, "on")
+        if self.keep:
+            self.lab("power", edge, "on")
 
     def bring_up(self) -> None:
         """Cluster and bare edges; minutes of building Kubernetes are filled with provisioning."""
@@ -206,7 +207,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
     keep = parser.parse_args().keep
     started = time.monotonic()
-    demo = Demo(LabConfig.from_env())
+    demo = Demo(LabConfig.from_env(), keep=keep)
     try:
         demo.run()
     except subprocess.CalledProcessError as error:

@@ -6,6 +6,7 @@ edges need neither an index nor pip. The tree is a virtual environment that is c
 unpacked (PEP 405: `pyvenv.cfg` beside `bin/python`), so unpacking is all an edge does.
 """
 
+import compileall
 import hashlib
 import shutil
 import subprocess
@@ -21,9 +22,12 @@ from fairlead.model.errors import FairleadError
 
 RELEASES = Path("/opt/fairlead/releases")
 _PACKAGE = Path(fairlead.__file__).parent
-_LAYOUT = "1"  # part of the name: a change of the tree's shape makes new releases
-# More than half of the kubernetes distribution is its asyncio twin, which nothing here imports.
-_UNUSED = ("kubernetes/aio",)
+_LAYOUT = "2"  # part of the name: a change of the tree's shape makes new releases
+# Nine tenths of the kubernetes distribution are its asyncio twin (with an HTTP of its own), typed
+# calls and typed models, all imported on demand and never by us (adapters/kube_client.py says why).
+_ASYNCIO = "aiohttp aiohttp_retry aiohappyeyeballs aiosignal frozenlist multidict propcache yarl"
+_UNUSED = ("kubernetes/aio", "kubernetes/client/api", *_ASYNCIO.split())
+_UNUSED_FILES = "kubernetes/client/models/[!_]*.py"
 _CONSOLE = """#!{python}
 import sys
 
@@ -82,9 +86,9 @@ def build_release(release: Release, target: Target, requirements: Path) -> None:
         tree = Path(scratch) / release.name
         site = tree / "lib" / f"python{target.python}" / "site-packages"
         _install(site, target, requirements)
-        for unused in _UNUSED:
-            shutil.rmtree(site / unused, ignore_errors=True)
+        _drop_unused(site)
         _copy_package(site / "fairlead")
+        _compile(tree, release, target)
         _finish_tree(tree, release, target)
         packed = Path(scratch) / "archive"
         with tarfile.open(packed, "w:gz", compresslevel=6) as archive:
@@ -107,7 +111,6 @@ def _read(path: Path) -> bytes:
 
 
 def _install(site: Path, target: Target, requirements: Path) -> None:
-    same = target.python == f"{sys.version_info.major}.{sys.version_info.minor}"
     # Wheels name the oldest glibc they run on; these three cover what PyPI serves.
     glibc = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
     argv = [
@@ -115,7 +118,7 @@ def _install(site: Path, target: Target, requirements: Path) -> None:
         *("--no-deps", "--require-hashes", "--only-binary=:all:"),
         *("--python-version", target.python, "--implementation", "cp"),
         *(word for tag in glibc for word in ("--platform", f"{tag}_{target.machine}")),
-        *(() if same else ("--no-compile",)),
+        "--no-compile",
         *("--target", str(site), "--requirement", str(requirements)),
     ]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -124,6 +127,20 @@ def _install(site: Path, target: Target, requirements: Path) -> None:
             f"the locked wheels for Python {target.python} on {target.machine} could not be "
             f"downloaded: {done.stderr.strip()[-2000:]}"
         )
+
+
+def _drop_unused(site: Path) -> None:
+    for unused in _UNUSED:
+        shutil.rmtree(site / unused, ignore_errors=True)
+    for unused_file in site.glob(_UNUSED_FILES):
+        unused_file.unlink()
+
+
+def _compile(tree: Path, release: Release, target: Target) -> None:
+    """Compile for an edge of the same Python: its agent's user may not write beside the sources."""
+    if target.python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        place = RELEASES / release.name
+        compileall.compile_dir(tree, quiet=2, stripdir=str(tree), prependdir=str(place))
 
 
 def _copy_package(destination: Path) -> None:
