@@ -27,6 +27,7 @@ from fairlead_lab.config import LabConfig
 ROOT = Path(__file__).resolve().parents[2]
 GUEST_PORT = 7000
 LINK = "tapguest"
+MAC = "02:fa:1e:ad:ff:01"  # the LAN is the cluster's own
 START_SECONDS = 40.0
 
 
@@ -160,7 +161,9 @@ def _guest(cfg: LabConfig, lan: str, shared: Path, verbs: Path | None, mem: str)
         "mem": mem,
         "timeout": None,
         "netns": lan,
-        "kernel_args": [f"vec0:transport=tap,ifname={LINK},depth=128,gro=1"],
+        # One MAC for all guests of a cluster: to a neighbour that knows another one, the next guest
+        # would be silent for half a minute.
+        "kernel_args": [f"vec0:transport=tap,ifname={LINK},depth=128,gro=1,mac={MAC}"],
     }
     code = (
         "import json, sys\nfrom pathlib import Path\nfrom fairlead_lab import uml\n"
