@@ -6,16 +6,14 @@ writes the same rule into a chain of our own. Actual state is read from the kern
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 from fairlead.adapters.packetfilter import (
     IPTABLES,
     Chain,
+    RuleChange,
     chain_rules,
-    load_chain,
-    load_nft,
     nftables_usable,
     set_elements,
 )
@@ -30,38 +28,22 @@ _SETS = ("masquerade4", "masquerade6")
 _CHAIN = Chain("nat", "POSTROUTING", IPTABLES_CHAIN)
 
 
-@dataclass(frozen=True)
-class MasqueradeChange:
-    """Targets in the kernel before and after; equal where nothing was to do."""
-
-    before: frozenset[MasqueradeTarget]
-    after: frozenset[MasqueradeTarget]
-
-    @property
-    def changed(self) -> bool:
-        """Whether the kernel had to be (or would be) changed."""
-        return self.before != self.after
-
-
 def reconcile_masquerade(
     targets: Iterable[MasqueradeTarget], *, check: bool = False
-) -> MasqueradeChange:
+) -> RuleChange[MasqueradeTarget]:
     """Make exactly these virtual servers' flows leave with the edge's own source address.
 
     Raises:
         ApplyError: The kernel or the tool refused; one family's rules change as a whole or not.
     """
     wanted = frozenset(targets)
-    change = MasqueradeChange(masqueraded(), wanted)
+    change = RuleChange(masqueraded(), wanted)
     if check:
         return change
     if wanted:
         _enable_conntrack()
     if change.changed:
-        if nftables_usable():
-            load_nft(render_nft(wanted))
-        else:
-            _write_iptables(change)
+        change.load(_CHAIN, lambda: render_nft(wanted), render_iptables)
     return change
 
 
@@ -86,14 +68,6 @@ def _iptables_targets(version: int) -> Iterator[MasqueradeTarget]:
         port = int(words[words.index("--ctorigdstport") + 1])
         protocol = Protocol(words[words.index("-p") + 1].upper())
         yield MasqueradeTarget(address, protocol, port)
-
-
-def _write_iptables(change: MasqueradeChange) -> None:
-    for version in IPTABLES:
-        wanted = [target for target in change.after if target.address.version == version]
-        present = any(target.address.version == version for target in change.before)
-        if wanted or present:
-            load_chain(_CHAIN, version, render_iptables(wanted, version))
 
 
 def _enable_conntrack() -> None:

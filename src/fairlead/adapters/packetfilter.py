@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from fairlead.model.errors import ApplyError
+from fairlead.model.names import IPAddress
 from fairlead.render.nft import TABLE
 
 IPTABLES = {4: "iptables-legacy", 6: "ip6tables-legacy"}
@@ -119,6 +121,52 @@ def load_chain(chain: Chain, version: int, text: str) -> None:
     )
     if hooked.returncode != 0:
         run_tool([tool, "-w", "-t", chain.table, "-A", *jump])
+
+
+class Filtering(Protocol):
+    """What a rule is about; rules of two families stand in two tables of iptables."""
+
+    @property
+    def address(self) -> IPAddress:
+        """The VIP."""
+
+
+Rule = TypeVar("Rule", bound=Filtering)
+
+
+@dataclass(frozen=True)
+class RuleChange(Generic[Rule]):
+    """Rules in the kernel before and after; equal where nothing was to do."""
+
+    before: frozenset[Rule]
+    after: frozenset[Rule]
+
+    @property
+    def changed(self) -> bool:
+        """Whether the kernel had to be (or would be) changed."""
+        return self.before != self.after
+
+    def load(
+        self, chain: Chain, nft: Callable[[], str], iptables: Callable[[set[Rule], int], str]
+    ) -> None:
+        """Make it true by the tool that this kernel takes.
+
+        Args:
+            chain: Where iptables has the rules.
+            nft: Renders the script for nftables.
+            iptables: Renders the rules of one family, 4 or 6; asked where they differ.
+
+        Raises:
+            ApplyError: The kernel or the tool refused; one family's rules change as a whole or not.
+        """
+        if nftables_usable():
+            load_nft(nft())
+            return
+        for version in IPTABLES:
+            before = {one for one in self.before if one.address.version == version}
+            after = {one for one in self.after if one.address.version == version}
+            if before != after:
+                load_chain(chain, version, iptables(after, version))
 
 
 def run_tool(argv: Sequence[str], stdin: str = "") -> None:

@@ -8,15 +8,13 @@ kernel.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface
 
 from fairlead.adapters.packetfilter import (
     IPTABLES,
     Chain,
+    RuleChange,
     chain_rules,
-    load_chain,
-    load_nft,
     map_elements,
     nftables_usable,
     ports_of,
@@ -32,36 +30,19 @@ from fairlead.render.port_marks import (
 _CHAIN = Chain("mangle", "PREROUTING", MARKS_CHAIN)
 
 
-@dataclass(frozen=True)
-class PortMarkChange:
-    """Marks in the kernel before and after; equal where nothing was to do."""
-
-    before: frozenset[PortMark]
-    after: frozenset[PortMark]
-
-    @property
-    def changed(self) -> bool:
-        """Whether the kernel had to be (or would be) changed."""
-        return self.before != self.after
-
-
-def reconcile_marks(marks: Iterable[PortMark], *, check: bool = False) -> PortMarkChange:
+def reconcile_marks(marks: Iterable[PortMark], *, check: bool = False) -> RuleChange[PortMark]:
     """Mark the packets of exactly these ranges.
 
     Raises:
         ApplyError: The kernel or the tool refused; one family's rules change as a whole or not.
     """
-    change = PortMarkChange(marks_in_force(), frozenset(marks))
-    if check or not change.changed:
-        return change
-    if nftables_usable():
-        load_nft(render_marks_nft(change.after))
-    else:
-        for version in IPTABLES:
-            before = {one for one in change.before if one.address.version == version}
-            after = {one for one in change.after if one.address.version == version}
-            if before != after:
-                load_chain(_CHAIN, version, render_marks_iptables(after))
+    change = RuleChange(marks_in_force(), frozenset(marks))
+    if change.changed and not check:
+        change.load(
+            _CHAIN,
+            lambda: render_marks_nft(change.after),
+            lambda rules, _version: render_marks_iptables(rules),
+        )
     return change
 
 

@@ -7,16 +7,14 @@ families. Actual state is read from the kernel; a change sends the elements that
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 from fairlead.adapters.packetfilter import (
     IPTABLES,
     Chain,
+    RuleChange,
     chain_rules,
-    load_chain,
-    load_nft,
     nftables_usable,
     ports_of,
     set_elements,
@@ -33,38 +31,21 @@ from fairlead.render.source_filter import (
 _CHAIN = Chain("raw", "PREROUTING", SOURCES_CHAIN)
 
 
-@dataclass(frozen=True)
-class SourceFilterChange:
-    """Filters in the kernel before and after; equal where nothing was to do."""
-
-    before: frozenset[SourceFilter]
-    after: frozenset[SourceFilter]
-
-    @property
-    def changed(self) -> bool:
-        """Whether the kernel had to be (or would be) changed."""
-        return self.before != self.after
-
-
 def reconcile_sources(
     filters: Iterable[SourceFilter], *, check: bool = False
-) -> SourceFilterChange:
+) -> RuleChange[SourceFilter]:
     """Let into these virtual servers only whom each names, and everybody into all others.
 
     Raises:
         ApplyError: The kernel or the tool refused; one family's rules change as a whole or not.
     """
-    change = SourceFilterChange(source_filters(), frozenset(filters))
-    if check or not change.changed:
-        return change
-    if nftables_usable():
-        load_nft(render_sources_nft(change.before, change.after))
-    else:
-        for version in IPTABLES:
-            before = {one for one in change.before if one.address.version == version}
-            after = {one for one in change.after if one.address.version == version}
-            if before != after:
-                load_chain(_CHAIN, version, render_sources_iptables(after))
+    change = RuleChange(source_filters(), frozenset(filters))
+    if change.changed and not check:
+        change.load(
+            _CHAIN,
+            lambda: render_sources_nft(change.before, change.after),
+            lambda rules, _version: render_sources_iptables(rules),
+        )
     return change
 
 

@@ -10,10 +10,9 @@ definition (or the right) it stays quiet and looks again at the next resync.
 import logging
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from fairlead.adapters.kube_client import ApiError, ApiUnavailableError
+from fairlead.adapters.kube_client import ApiError
 from fairlead.adapters.kube_config_states import KIND, ConfigState, ConfigStateStore
+from fairlead.agent.attempts import Attempts
 from fairlead.agent.config_states import Findings, controller_state, speaker_state
 from fairlead.agent.heartbeat import Liveness
 from fairlead.agent.worker import Worker
@@ -47,8 +46,10 @@ class ConfigStateWriter:
         self._store, self._liveness, self._findings = store, liveness, findings
         self._edge, self._edges, self._leading = edge, edges, leading
         self._seen: _Seen | None = None
-        self._complaint = ""
-        self._worker = Worker("config-states", self._pass, gather=_GATHER_SECONDS)
+        self._attempts = Attempts(log, f"{KIND} objects", _FINAL)
+        self._worker = Worker(
+            "config-states", lambda: self._attempts.attempt(self._pass), gather=_GATHER_SECONDS
+        )
 
     def start(self) -> None:
         """Begin to write."""
@@ -73,23 +74,16 @@ class ConfigStateWriter:
         return self._worker.idle
 
     def _pass(self) -> bool:
-        """True when done, or when trying again before the next resync would be pointless."""
+        """Compare and write; False where an object changed meanwhile."""
         if (found := self._findings()) is None:
             return True
         states = [speaker_state(self._edge, found)]
         if self._leading():
             states.append(controller_state(found))
-        try:
-            complete = all(self._make_true(state) for state in states)
-            if self._leading():
-                self._clean()
-        except ApiError as error:
-            self._complain(error)
-            return error.status in _FINAL
-        except (ApiUnavailableError, msgspec.MsgspecError) as error:
-            self._complain(error)
-            return False
-        return complete
+        done = [self._make_true(state) for state in states]  # all: one must not hold up another
+        if self._leading():
+            self._clean()
+        return all(done)
 
     def _make_true(self, state: ConfigState) -> bool:
         """One object; False where it changed meanwhile. A refusal must not hold up the other."""
@@ -97,7 +91,7 @@ class ConfigStateWriter:
             self._store.make_true(state)
         except ApiError as error:
             if error.status in _FINAL:
-                self._complain(error)
+                self._attempts.complain(error)
             elif error.status not in (404, 409):  # 404: no such definition, nobody is to be told
                 raise
             return error.status != 409
@@ -110,8 +104,3 @@ class ConfigStateWriter:
             self._store.delete(one)
             name = one.metadata.name
             log.info("%s of an absent edge deleted", KIND, extra={"fields": {"object": name}})
-
-    def _complain(self, error: Exception) -> None:
-        if str(error) != self._complaint:
-            log.warning("%s objects: %s", KIND, error)
-        self._complaint = str(error)

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_network
 
-import msgspec
-
-from fairlead.adapters.kube_client import ApiError, ApiUnavailableError
+from fairlead.adapters.kube_client import ApiError
 from fairlead.adapters.kube_reports import Report, ReportKind, ReportStore
+from fairlead.agent.attempts import Attempts
 from fairlead.agent.heartbeat import BEAT_SECONDS, Heartbeat, Liveness
 from fairlead.agent.wanted import Held
 from fairlead.agent.worker import Worker
@@ -109,13 +108,13 @@ class ReportWriter:
         self._store, self._heartbeat, self._liveness = store, heartbeat, liveness
         self._edge, self._edges, self._leading = edge, edges, leading
         self._rows = rows
-        self._complaint = ""
+        self._attempts = Attempts(log, "status objects", _FINAL)
         self._worker = Worker(
             "reports",
-            lambda: self._try(self._pass),
+            lambda: self._attempts.attempt(self._pass),
             gather=_GATHER_SECONDS,
             idle_seconds=BEAT_SECONDS / 2,
-            meanwhile=lambda: self._try(self._heartbeat.beat),
+            meanwhile=lambda: self._attempts.attempt(self._heartbeat.beat),
         )
 
     def start(self) -> None:
@@ -136,7 +135,7 @@ class ReportWriter:
         return self._worker.idle
 
     def _pass(self) -> None:
-        self._try(self._heartbeat.beat)
+        self._attempts.attempt(self._heartbeat.beat)
         wanted = self._rows()
         for kind in ReportKind:
             self._make_true(kind, {key: row for (of, key), row in wanted.items() if of is kind})
@@ -178,23 +177,6 @@ class ReportWriter:
         except ApiError as error:
             if error.status not in _ITS_OWN:
                 raise
-            self._complain(error)
-        self._try(self._heartbeat.beat)  # a long pass must not look like death
+            self._attempts.complain(error)
+        self._attempts.attempt(self._heartbeat.beat)  # a long pass must not look like death
         time.sleep(_PAUSE_SECONDS)
-
-    def _try(self, action: Callable[[], None]) -> bool:
-        """True when done, or when trying again before the next resync would be pointless."""
-        try:
-            action()
-        except ApiError as error:
-            self._complain(error)
-            return error.status in _FINAL
-        except (ApiUnavailableError, msgspec.MsgspecError) as error:
-            self._complain(error)
-            return False
-        return True
-
-    def _complain(self, error: Exception) -> None:
-        if str(error) != self._complaint:
-            log.warning("status objects: %s", error)
-        self._complaint = str(error)
