@@ -15,11 +15,11 @@ help: ## this list
 setup: ## Debian packages, Python environment, Go toolchain (looks first, safe to repeat)
 	@tools/setup.sh
 
-demo: setup ## bring up the lab, provision two bare edges, and watch a Service answer through its VIP
-	@$(PYTHON) -m fairlead_lab.demo
+demo: ## bring up the lab, provision two bare edges, and watch a Service answer through its VIP
+	@tools/beside_build.sh $(PYTHON) -m fairlead_lab.demo
 
-test: setup ## everything: lint, unit, kernel, lab and molecule tests
-	@tools/run_tests.sh lint unit kernel lab molecule
+test: ## everything: lint, unit, kernel, lab and molecule tests
+	@tools/beside_build.sh tools/run_tests.sh lint unit kernel lab molecule
 
 lint: setup ## ruff, mypy, import contracts, ansible-lint, yamllint
 	@tools/run_tests.sh lint
@@ -27,10 +27,10 @@ lint: setup ## ruff, mypy, import contracts, ansible-lint, yamllint
 unit: setup ## tests without a kernel or a cluster (seconds)
 	@tools/run_tests.sh unit
 
-kernel-test: setup ## IPVS tests on a real kernel (User-Mode Linux)
+kernel-test: ## IPVS tests on a real kernel (User-Mode Linux)
 	@tools/run_tests.sh kernel
 
-lab-test: setup ## the whole chain in the lab, with real traffic
+lab-test: ## the whole chain in the lab, with real traffic
 	@tools/run_tests.sh lab
 
 molecule: setup ## the roles on bare guests: check, converge, idempotence, verify

@@ -102,8 +102,9 @@ main() {
     mkdir -p "$cache"
     install_packages
     check_tun
+    install_go
+    [ "${1:-}" != --without-python ] || return 0
     install_python
-    [ "${1:-}" = --python-only ] || install_go
     say "set-up complete ($((SECONDS - started)) s)"
 }
 main "$@"

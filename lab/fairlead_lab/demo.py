@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fairlead_lab import kubebuild, netns, traffic
@@ -159,22 +159,30 @@ class Demo:
         if self.keep:
             self.lab("power", edge, "on")
 
-    def bring_up(self) -> None:
-        """Cluster and bare edges; minutes of building Kubernetes are filled with provisioning."""
+    def playbook(self, name: str, *args: str) -> None:
+        """A playbook of ours against the lab's edges."""
+        self.show("ansible-playbook", f"playbooks/{name}.yml", "-i", "inventory/lab", *args)
+
+    def bring_up(self) -> Sequence[str]:
+        """Cluster and bare edges; minutes of building Kubernetes are filled with provisioning.
+
+        Returns the arguments with which the playbook does what is left to do.
+        """
         if kubebuild.find(self.cfg).built:
             title("A cluster without a load balancer, and two bare edge machines")
             self.lab("up")
-            return
+            return ()
         title("Two bare edge machines get their software, while Kubernetes is built beside them")
         self.lab("up", "--only", "network", "--only", "edges")
         with self.meanwhile("up"):
-            self.show("ansible-playbook", "playbooks/deploy.yml", "-i", "inventory/lab")
+            self.playbook("deploy")
+        return ("--skip-tags", "deploy")
 
     def run(self) -> None:
         """The whole show."""
-        self.bring_up()
+        left_to_do = self.bring_up()
         title("One playbook makes them a highly available pair in front of the cluster")
-        self.show("ansible-playbook", "playbooks/site.yml", "-i", "inventory/lab")
+        self.playbook("site", *left_to_do)
         title("A Service of type LoadBalancer, as ever")
         self.lab(
             "kubectl", "--", "apply", "-f", str(EXAMPLE), shown="kubectl apply -f examples/web.yaml"

@@ -129,7 +129,8 @@ def _wanted_go() -> str:
 
 def _environment() -> dict[str, str]:
     home = os.environ.get("HOME") or "/root"
-    return {**os.environ, "CGO_ENABLED": "0", "HOME": home}
+    # The compiler is many short processes: letting garbage lie saves a tenth of the whole build.
+    return {"GOGC": "400", **os.environ, "CGO_ENABLED": "0", "HOME": home}
 
 
 def _build_flags() -> tuple[str, ...]:
@@ -162,7 +163,9 @@ def _build(go: str, flags: tuple[str, ...], folder: Path) -> None:
     partial.mkdir(parents=True)
     binary = partial / "fairlead-kube"
     done = subprocess.run(
-        ["nice", "-n", "10", go, "build", *flags, "-o", str(binary), "."],
+        # It ends with whoever started it, and as by Ctrl-C: go removes its working directory then.
+        ["setpriv", "--pdeathsig", "INT", "nice", "-n", "10",
+         go, "build", *flags, "-o", str(binary), "."],
         check=False, capture_output=True, text=True, env=_environment(), cwd=SOURCE,
     )  # fmt: skip
     if done.returncode != 0:
@@ -187,4 +190,5 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    metallb_crds(LabConfig.from_env())
     print(ensure(LabConfig.from_env()).folder)

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A thread that makes something true: it is only told to look, and looks again after a failure."""
 
+import logging
 import threading
 from collections.abc import Callable
 
 from fairlead.adapters.kube_watch import Backoff
+
+log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -12,7 +15,7 @@ class Worker:
 
     Args:
         name: Of the thread.
-        work: One pass; False where it must be done again soon.
+        work: One pass; False where it must be done again soon. One that raises is done again, too.
         gather: Seconds to wait for more, since things change many at once.
         idle_seconds: How long nothing may be due until `meanwhile` is called; None for ever.
         meanwhile: Called while nothing is due, e.g. to give signs of life.
@@ -29,6 +32,7 @@ class Worker:
     ) -> None:
         self._work, self._gather = work, gather
         self._idle_seconds, self._meanwhile = idle_seconds, meanwhile
+        self._complaint = ""
         self._wake = threading.Condition()
         self._due = self._busy = self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -58,7 +62,7 @@ class Worker:
 
     def _run(self) -> None:
         while self._next():
-            complete = self._work()
+            complete = self._pass()
             if complete:
                 self.backoff.reset()
             with self._wake:
@@ -66,6 +70,17 @@ class Worker:
                 if not complete:
                     self._due = True
                     self._wake.wait_for(lambda: self._stopping, self.backoff.next())
+
+    def _pass(self) -> bool:
+        try:
+            complete = self._work()
+        except Exception as error:  # whatever a library raised: a thread that ended would not be missed
+            if str(error) != self._complaint:
+                log.exception("%s failed in an unforeseen way", self._thread.name)
+            self._complaint = str(error)
+            return False
+        self._complaint = ""
+        return complete
 
     def _next(self) -> bool:
         """Wait until something is due; False to end."""

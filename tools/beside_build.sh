@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# beside_build.sh COMMAND...: set up, then run the command; where Kubernetes has to be built first, that
+# goes on beside all of it from the earliest moment, since it takes longer than everything else together.
+set -euo pipefail
+top=$(cd "$(dirname "$0")/.." && pwd)
+cache=${FAIRLEAD_CACHE:-${HOME:-/root}/.cache/fairlead}
+builder=
+
+end_build() { # go removes its working directory when it is interrupted, see kubebuild.py
+    [ -z "$builder" ] || kill -TERM "$builder" 2>/dev/null || true
+}
+trap end_build EXIT
+
+"$top/tools/setup.sh" --without-python
+# Whoever needs the programs waits for this build, and builds (and complains) itself if this one fails.
+PYTHONPATH=$top/lab env --default-signal=INT /usr/bin/python3 -m fairlead_lab.kubebuild >"$cache/kube-build.log" 2>&1 &
+builder=$!
+"$top/tools/setup.sh"
+"$@"
