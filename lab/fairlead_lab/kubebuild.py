@@ -129,7 +129,7 @@ def _wanted_go() -> str:
 
 def _environment() -> dict[str, str]:
     home = os.environ.get("HOME") or "/root"
-    # The compiler is many short processes: letting garbage lie saves a tenth of the whole build.
+    # The compiler is many short processes: letting garbage lie saves a twentieth of it.
     return {"GOGC": "400", **os.environ, "CGO_ENABLED": "0", "HOME": home}
 
 
@@ -142,7 +142,9 @@ def _build_flags() -> tuple[str, ...]:
     version, major, minor = found.groups()
     stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
     linker = " ".join(f"-X {package}.{name}={value}" for name, value in stamps.items())
-    return ("-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {linker}")
+    # -s -w drops the debugging information anyway: not to make it saves a tenth of the build.
+    debug = "-gcflags=all=-dwarf=false"
+    return ("-trimpath", "-buildvcs=false", debug, "-ldflags", f"-s -w {linker}")
 
 
 def _key(go: str, flags: tuple[str, ...]) -> str:
