@@ -36,7 +36,8 @@ tier_lint() {
 
 tier_unit() {
     say "unit: pytest"
-    "$python" -m pytest -q tests/unit tests/property tests/golden tests/modules tests/lab_unit tests/bench_unit \
+    # A worker per CPU; fixtures of modules are dear, so files stay whole.
+    "$python" -m pytest -q -n auto --dist loadfile tests/unit tests/property tests/golden tests/modules tests/lab_unit tests/bench_unit \
         --junitxml="$results/unit.xml" || failed=1
 }
 

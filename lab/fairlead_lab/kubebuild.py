@@ -69,7 +69,8 @@ def ensure(cfg: LabConfig) -> KubePrograms:
     programs = find(cfg)
     if programs.built:
         return programs
-    with _locked(cfg.cache_dir / "kube"), step("building Kubernetes (about 6 minutes when cold)"):
+    # The step first: to wait for somebody else's build takes minutes, too.
+    with step("building Kubernetes (about 6 minutes when cold)"), _locked(cfg.cache_dir / "kube"):
         if not programs.built:
             _build(_go(cfg), _build_flags(), programs.folder)
     return programs

@@ -99,6 +99,18 @@ def solo_edge(
 
 
 @contextlib.contextmanager
+def solo_api(cfg: LabConfig) -> Iterator[None]:
+    """An API server (its etcd, its LAN) and nothing else: it costs a few seconds."""
+    tear_down(cfg)
+    try:
+        controlplane.start(cfg, kubebuild.ensure(cfg))
+        controlplane.wait_ready(cfg)
+        yield
+    finally:
+        tear_down(cfg)
+
+
+@contextlib.contextmanager
 def solo_cluster(cfg: LabConfig) -> Iterator[None]:
     """The control plane and the LAN, without a guest."""
     shared = _shared(cfg)

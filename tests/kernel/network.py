@@ -95,13 +95,13 @@ class Network:
 class EchoServer(threading.Thread):
     """Greets with one byte, its number, then echoes."""
 
-    def __init__(self, namespace, number):
+    def __init__(self, namespace, number, at=("0.0.0.0", PORT), protocol=socket.IPPROTO_TCP):
         super().__init__(daemon=True)
         self._number = number
         with entered(namespace):
-            self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("0.0.0.0", PORT))
+        self._listener.bind(at)
         self._listener.listen(512)
 
     def run(self):

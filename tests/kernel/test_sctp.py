@@ -2,8 +2,6 @@
 """SCTP through IPVS in dsr: associations reach real servers, weight 0 takes no new ones."""
 
 import socket
-import threading
-from contextlib import suppress
 from ipaddress import ip_address
 
 import pytest
@@ -13,47 +11,17 @@ from fairlead.adapters.netns import entered
 from fairlead.diff.ipvs import desired_entry, service_key
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
-from kernel.network import CLIENT, REALS, VIP
+from kernel.network import CLIENT, REALS, VIP, EchoServer
 
 pytestmark = pytest.mark.kernel
 
 PORT = 3868
 
 
-class Diameter(threading.Thread):
-    """Greets each association with one byte, its number, then echoes."""
-
-    def __init__(self, namespace, number):
-        super().__init__(daemon=True)
-        self._number = number
-        with entered(namespace):
-            self._listener = sctp_socket()
-        # The VIP alone: an association tells all addresses of its end, and peers use them.
-        self._listener.bind((VIP, PORT))
-        self._listener.listen(16)
-        self.start()
-
-    def run(self):
-        with suppress(OSError):
-            while True:
-                accepted, _ = self._listener.accept()
-                threading.Thread(target=self._echo, args=(accepted,), daemon=True).start()
-
-    def _echo(self, accepted):
-        with suppress(OSError), accepted:
-            accepted.sendall(bytes([self._number]))
-            while data := accepted.recv(1024):
-                accepted.sendall(data)
-
-
-def sctp_socket():
-    return socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
-
-
 def associate(network):
     """An association from the client, and the number of its real server."""
     with entered(network.client):
-        made = sctp_socket()
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
     try:
         made.settimeout(5)
         made.bind((CLIENT, 0))
@@ -85,7 +53,8 @@ def make_true(table, *weights):
 
 def test_associations_follow_weights_and_old_ones_live_on(network):
     for number, real in enumerate(network.reals, 1):
-        Diameter(real, number)
+        # On the VIP alone: an association tells all addresses of its end, and peers use them.
+        EchoServer(real, number, (VIP, PORT), socket.IPPROTO_SCTP).start()
     with IpvsTable(network.edges[0]) as table:
         make_true(table, 1, 1, 1)
         made = [associate(network) for _ in range(6)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One lab for the whole session: brought up, provisioned by the playbook, taken down again.
 
-`FAIRLEAD_LAB_KEEP=1` leaves it up, and uses edges that are provisioned already as they are.
+`FAIRLEAD_LAB_KEEP=1` leaves it up, and edges that are provisioned already are taken as they are.
 """
 
 import os
@@ -23,17 +23,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab():
-    """The provisioned lab."""
+def bare_lab():
+    """The lab, up, its edges bare or as a kept lab has them."""
     running = ProvisionedLab(LabConfig.from_env())
-    keep = bool(os.environ.get("FAIRLEAD_LAB_KEEP"))
     running.tool("up", timeout=1800)
     try:
         running.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
         running.kubectl("create", "namespace", "shapes", check=False)
-        if not (keep and all(running.in_step(edge) for edge in running.edges)):
-            running.provision(announce=["vrrp"])
         yield running
     finally:
-        if not keep:
+        if not os.environ.get("FAIRLEAD_LAB_KEEP"):
             running.tool("down")
+
+
+@pytest.fixture(scope="module")
+def lab(bare_lab: ProvisionedLab):
+    """The lab with edges that announce by VRRP. To change that costs a minute: per module."""
+    bare_lab.announce_by(["vrrp"])
+    return bare_lab
+
+
+@pytest.fixture(scope="module")
+def bgp_lab(bare_lab: ProvisionedLab):
+    """The lab with edges that announce by VRRP and BGP."""
+    bare_lab.announce_by(["vrrp", "bgp"])
+    return bare_lab

@@ -47,10 +47,10 @@ def _only(edge: str) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def bgp(lab: Lab):
-    """Edges that use BGP as well, two Services on routed addresses; back to VRRP afterwards."""
+def bgp(bgp_lab: Lab):
+    """Edges that use BGP as well, and two Services on routed addresses."""
+    lab = bgp_lab
     lab.kubectl("create", "namespace", NAMESPACE, check=False)
-    lab.provision(announce=["vrrp", "bgp"])
     deployment = lab.manifest("single-tcp").partition("---\n")[0].replace("single-tcp", APP)
     texts = [
         deployment,
@@ -63,7 +63,6 @@ def bgp(lab: Lab):
     yield lab
     for text in texts:
         lab.delete(text)
-    lab.provision(announce=["vrrp"])
 
 
 @pytest.fixture

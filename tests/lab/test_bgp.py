@@ -9,15 +9,13 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def bgp(lab: Lab):
-    """The edges announcing by BGP as well; back to VRRP alone afterwards."""
-    lab.provision(announce=["vrrp", "bgp"])
-    yield
-    lab.provision(announce=["vrrp"])
+def lab(bgp_lab: Lab):
+    """Edges that announce by BGP as well."""
+    return bgp_lab
 
 
 @pytest.fixture
-def web(lab: Lab, bgp):  # noqa: ARG001 - a fixture asks for another by name
+def web(lab: Lab):
     """A Service on an address of the routed pool: its VIP."""
     text = (
         lab.manifest("two-tcp-local")

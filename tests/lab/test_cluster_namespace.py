@@ -11,8 +11,8 @@ from fairlead.adapters.cluster_crds import ensure_crds
 from fairlead.adapters.cluster_namespace import remove_if_unused
 from fairlead.adapters.kube_client import MERGE_PATCH, KubeApi
 from fairlead.adapters.netns import entered
-from fairlead_lab import controlplane, kubebuild, solo
 from fairlead_lab.config import LabConfig
+from fairlead_lab.solo import solo_api
 
 pytestmark = pytest.mark.lab
 
@@ -37,14 +37,8 @@ EXTRAS: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture(scope="module")
 def api() -> Iterator[KubeApi]:
     cfg = LabConfig(name="flcns", index=94)
-    solo.tear_down(cfg)
-    try:
-        controlplane.start(cfg, kubebuild.ensure(cfg))
-        controlplane.wait_ready(cfg)
-        with entered(cfg.netns("cp")):
-            yield KubeApi(cfg.admin_kubeconfig)
-    finally:
-        solo.tear_down(cfg)
+    with solo_api(cfg), entered(cfg.netns("cp")):
+        yield KubeApi(cfg.admin_kubeconfig)
 
 
 @pytest.fixture

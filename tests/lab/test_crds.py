@@ -23,8 +23,9 @@ from fairlead.adapters.kube_client import MERGE_PATCH, ApiError, KubeApi
 from fairlead.adapters.netns import entered
 from fairlead.crds import definitions
 from fairlead.crds.definition import REVISION_ANNOTATION
-from fairlead_lab import controlplane, kubebuild, solo
+from fairlead_lab import controlplane, kubebuild
 from fairlead_lab.config import LabConfig
+from fairlead_lab.solo import solo_api
 from support.crd_cases import BAD, GOOD, Case, peer, pool
 from support.harness import wait_for
 
@@ -71,13 +72,8 @@ class Cluster:
 @pytest.fixture(scope="module")
 def server() -> Iterator[LabConfig]:
     cfg = LabConfig(name="flcrd", index=93)
-    solo.tear_down(cfg)
-    try:
-        controlplane.start(cfg, kubebuild.ensure(cfg))
-        controlplane.wait_ready(cfg)
+    with solo_api(cfg):
         yield cfg
-    finally:
-        solo.tear_down(cfg)
 
 
 @pytest.fixture(scope="module")

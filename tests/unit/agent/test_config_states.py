@@ -353,3 +353,22 @@ def test_conflict_and_outage_are_tried_again(
     server.on("PATCH", f"{SPEAKER}/status", reply({}, status), stands(TOLD))
     once = ["GET speaker-edge1", "PATCH speaker-edge1/status"]
     assert bench.glance() == once * 2
+
+
+def test_conflict_over_one_object_does_not_hold_up_the_other(
+    server: ScriptedApi, bench: Bench
+) -> None:
+    bench.leading = True
+    server.on("GET", SPEAKER, stands(), stands(TOLD))
+    server.on("PATCH", f"{SPEAKER}/status", reply({}, 409))
+    server.on("POST", BASE, stands(), stands())
+    server.on("PATCH", f"{CONTROLLER}/status", stands(), stands())
+    asked = bench.glance()
+    assert asked[:5] == [
+        "GET speaker-edge1",
+        "PATCH speaker-edge1/status",
+        "GET controller",
+        "POST ",
+        "PATCH controller/status",
+    ]
+    assert asked.count("GET speaker-edge1") == 2
