@@ -74,7 +74,7 @@ class Worker:
     def _pass(self) -> bool:
         try:
             complete = self._work()
-        except Exception as error:  # whatever a library raised: a thread that ended would not be missed
+        except Exception as error:  # of a library, say: the thread must go on
             if str(error) != self._complaint:
                 log.exception("%s failed in an unforeseen way", self._thread.name)
             self._complaint = str(error)
