@@ -6,6 +6,7 @@ import json
 import pytest
 
 from support.harness import Lab, wait_for
+from support.provisioned import ProvisionedLab
 
 pytestmark = pytest.mark.lab
 FOREIGN = "TCP 192.0.2.99:8000"
@@ -84,3 +85,26 @@ def test_foreign_virtual_server_survives_an_agent_restart(lab: Lab) -> None:
             "agent is back",
             lambda edge=edge: lab.ssh(edge, "systemctl is-active fairlead-agent") == "active\n",
         )
+
+
+def test_edges_are_removed_without_the_cluster(lab: ProvisionedLab) -> None:
+    """A cluster that is gone for good must not keep its edges in service."""
+    text, vip = _up(lab, "orphaned")
+    lab.tool("api", "down")
+    try:
+        output = lab.playbook("remove", announce=["vrrp"], check=False)
+    finally:
+        lab.tool("api", "up")
+    lab.delete(text)
+    assert "only the inventory's pools are known" in output
+    # The account could not be taken back, so the run as a whole failed.
+    assert "fatal: [edge1 -> localhost]" in output.partition("Take back the edges' account")[2]
+    assert _gone(lab, vip)
+    for edge in lab.edges:
+        assert lab.ssh(
+            edge, "systemctl is-active keepalived fairlead-agent", check=False
+        ).split() == [
+            "inactive",
+            "inactive",
+        ]
+        assert lab.announces(edge) == []
