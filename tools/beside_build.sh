@@ -7,14 +7,14 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 cache=${FAIRLEAD_CACHE:-${HOME:-/root}/.cache/fairlead}
 builder=
 
-end_build() { # go removes its working directory when it is interrupted, see kubebuild.py
+end_build() { # the compiler ends with it, see kubebuild.py
     [ -z "$builder" ] || kill -TERM "$builder" 2>/dev/null || true
 }
 trap end_build EXIT
 
 "$top/tools/setup.sh" --without-python
 # Whoever needs the programs waits for this build, and builds (and complains) itself if this one fails.
-PYTHONPATH=$top/lab env --default-signal=INT /usr/bin/python3 -m fairlead_lab.kubebuild >"$cache/kube-build.log" 2>&1 &
+PYTHONPATH=$top/lab /usr/bin/python3 -m fairlead_lab.kubebuild >"$cache/kube-build.log" 2>&1 &
 builder=$!
 "$top/tools/setup.sh"
 "$@"

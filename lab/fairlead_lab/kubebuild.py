@@ -163,13 +163,17 @@ def _build(go: str, flags: tuple[str, ...], folder: Path) -> None:
     """Build into a folder beside the final one and move it there when it is whole."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    scratch = (
+        partial / "scratch"
+    )  # what a build leaves that was ended half-way goes with the folder
+    scratch.mkdir(parents=True)
     binary = partial / "fairlead-kube"
     done = subprocess.run(
-        # It ends with whoever started it, and as by Ctrl-C: go removes its working directory then.
-        ["setpriv", "--pdeathsig", "INT", "nice", "-n", "10",
+        # It ends with whoever started it.
+        ["setpriv", "--pdeathsig", "TERM", "nice", "-n", "10",
          go, "build", *flags, "-o", str(binary), "."],
-        check=False, capture_output=True, text=True, env=_environment(), cwd=SOURCE,
+        check=False, capture_output=True, text=True, cwd=SOURCE,
+        env={**_environment(), "GOTMPDIR": str(scratch)},
     )  # fmt: skip
     if done.returncode != 0:
         tail = "\n".join(done.stderr.strip().splitlines()[-15:])
@@ -177,6 +181,7 @@ def _build(go: str, flags: tuple[str, ...], folder: Path) -> None:
             f"go build in {SOURCE} failed (needs Go {_wanted_go()} or newer and the Go module "
             f"proxy, see `go env GOPROXY`):\n{tail}"
         )
+    shutil.rmtree(scratch, ignore_errors=True)
     for program in PROGRAMS:
         (partial / program).symlink_to(binary.name)
     shutil.rmtree(folder, ignore_errors=True)
