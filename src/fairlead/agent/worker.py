@@ -74,7 +74,7 @@ class Worker:
     def _pass(self) -> bool:
         try:
             complete = self._work()
-        except Exception as error:  # of a library, say: the thread must go on
+        except Exception as error:  # a defect here is no reason to end the agent
             if str(error) != self._complaint:
                 log.exception("%s failed in an unforeseen way", self._thread.name)
             self._complaint = str(error)
