@@ -14,11 +14,14 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def answers_by_edge(lab: Lab) -> Iterator[None]:
-    """Pods' answers to the client go back by the edge that holds the VIPs (mode pod needs it)."""
-    client, edge = f"{lab.cfg.client_address}/32", lab.cfg.edge_address(lab.master())
+    """Pods' answers to the client go back by the edge that holds the VIPs (mode pod needs it).
+
+    By its VRRP address: mastership may move between two tests, and does not come back by itself.
+    """
+    client = f"{lab.cfg.client_address}/32"
     nodes = [lab.netns(node) for node in lab.cfg.nodes]
     for node in nodes:
-        route = ["ip", "-n", node, "route", "replace", client, "via", edge]
+        route = ["ip", "-n", node, "route", "replace", client, "via", lab.cfg.vrrp_address]
         subprocess.run(route, check=True)
     yield
     for node in nodes:

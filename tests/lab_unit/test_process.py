@@ -103,11 +103,14 @@ def test_a_process_without_a_record_is_found_by_its_mark(cfg: LabConfig):
     kept = process.spawn(cfg, "kept", ["sh", "-c", "setsid sleep 63 & wait"])
     lost = process.spawn(cfg, "lost", ["sleep", "60"])
     (cfg.state_dir / "pids" / "lost.json").unlink()
+    mark = f"FAIRLEAD_LAB_OWNER={cfg.name}".encode()
+    # A program that was executed a moment ago may have no environment to read yet.
+    wait_for(lambda: lost.pid in process.marked(mark))
     assert process.sweep(cfg, unrecorded_for=60.0) == []
     assert process.sweep(cfg, unrecorded_for=0.0) == [lost.pid]
     assert gone(lost.pid)
     assert kept.alive()
-    wait_for(lambda: len(process.marked(f"FAIRLEAD_LAB_OWNER={cfg.name}".encode())) == 2)
+    wait_for(lambda: len(process.marked(mark)) == 2)
     assert len(process.sweep(cfg)) == 2
     assert gone(kept.pid)
 
