@@ -20,6 +20,7 @@ from fairlead.model.errors import ApplyError, ValidationError
 from fairlead.model.plan import BgpPolicy, EdgePlan
 from fairlead.render import render_bird
 from golden import cases
+from support.bird import MOMENT, up_since
 
 EDGE, ROUTER = "fairlead-bird-a", "fairlead-bird-b"
 # The kernel may lack dummy links: any link that holds addresses will do.
@@ -118,10 +119,10 @@ class Pair:
         """Wait for sessions."""
         _until(lambda: all(self.sessions()[name].up for name in names), self.sessions)
 
-    def since(self, name: str) -> str:
-        """When a session came up, in BIRD's words."""
-        rows = [line.text.split() for line in ask("show protocols", self.folder / "edge.ctl")]
-        return next(row[4] for row in rows if row and row[0] == name)
+    def since(self, name: str) -> float:
+        """When a session came up, in seconds."""
+        lines = ask("show protocols", self.folder / "edge.ctl")
+        return up_since("\n".join(line.text for line in lines), name)
 
     def heard(self, table: str) -> dict[str, dict[str, str]]:
         """Routes in one of the router's tables with their BGP attributes."""
@@ -259,9 +260,9 @@ def test_single_vips_differ_and_sessions_stay_up(pair: Pair) -> None:
                 "192.0.2.163/32": {"community": "(64512,8)", "local_pref": "100"},
             },
         )
-    assert pair.since("peer.tor1") == since
+    assert pair.since("peer.tor1") == pytest.approx(since, abs=MOMENT)
     assert pair.apply(msgspec.structs.replace(plan, bgp_peers=(TOR1,)))
-    assert pair.since("peer.tor1") == since
+    assert pair.since("peer.tor1") == pytest.approx(since, abs=MOMENT)
 
 
 def test_an_aggregate_goes_out_in_place_of_its_vips(pair: Pair) -> None:
