@@ -24,10 +24,19 @@ def _weights(lab: Lab, edge: str, vip: str) -> dict[str, int]:
     return lab.ipvs(edge).get(f"TCP {vip}:80", {})
 
 
+def _full(lab: Lab, vip: str, pods: int) -> dict[str, int]:
+    """The weights, once both edges know of all ready pods: their slices come after the pods."""
+    for edge in lab.edges:
+        found = wait_for(
+            f"all pods in the weights of {edge}",
+            lambda edge=edge: (w := _weights(lab, edge, vip)) and sum(w.values()) == pods and w,
+        )
+    return found
+
+
 def test_unready_pod_lowers_the_weight_and_comes_back(lab: Lab, web: str) -> None:
     pods = lab.ready_pods("flip", 3)
-    before = _weights(lab, "edge1", web)
-    assert sum(before.values()) == 3
+    before = _full(lab, web, 3)
     pod, node = next(iter(pods.items()))
     real = f"{lab.cfg.node_address(node)}:80"
     lab.set_ready(pod, "unready")
@@ -46,6 +55,7 @@ def test_node_without_ready_pods_gets_nothing_new_and_held_connections_live(
     lab: Lab, web: str
 ) -> None:
     pods = lab.ready_pods("flip", 3)
+    _full(lab, web, 3)
     held = [lab.connect(web, 80) for _ in range(12)]
     owners = [connection.ask().node for connection in held]
     node = owners[0]
@@ -70,10 +80,7 @@ def test_scaling_under_load_fails_no_request(lab: Lab, web: str) -> None:
         for replicas in (6, 1, 3):
             lab.kubectl("scale", "-n", "shapes", "deployment/flip", f"--replicas={replicas}")
             lab.ready_pods("flip", replicas)
-            wait_for(
-                "weights follow",
-                lambda replicas=replicas: sum(_weights(lab, "edge1", web).values()) == replicas,
-            )
+            _full(lab, web, replicas)
             wait_for(
                 "all pods that are leaving are gone",
                 lambda replicas=replicas: (

@@ -57,8 +57,12 @@ def test_a_range_of_rtp_ports(lab: Lab) -> None:
         with pytest.raises(OSError, match=r"timed out|refused"):
             lab.udp(vip, 14000, timeout=1.0)
         for edge in lab.edges:
-            (reals,) = _marked(lab, edge).values()
-            assert sorted(reals.values()) == [1, 1]
+            wait_for(
+                f"both pods behind the mark of {edge}",
+                lambda edge=edge: (
+                    [sorted(reals.values()) for reals in _marked(lab, edge).values()] == [[1, 1]]
+                ),
+            )
         _patch(lab, "rtp", {"spec": {"loadBalancerSourceRanges": ["203.0.113.0/24"]}})
         wait_for("the client is left outside", lambda: not _answers(lab, vip, 13001))
         assert not _answers(lab, vip, 12500)
