@@ -27,10 +27,10 @@ lint: setup ## ruff, mypy, import contracts, ansible-lint, yamllint
 unit: setup ## tests without a kernel or a cluster (seconds)
 	@tools/run_tests.sh unit
 
-kernel-test: ## IPVS tests on a real kernel (User-Mode Linux)
+kernel-test: setup ## IPVS tests on a real kernel (User-Mode Linux)
 	@tools/run_tests.sh kernel
 
-lab-test: ## the whole chain in the lab, with real traffic
+lab-test: setup ## the whole chain in the lab, with real traffic
 	@tools/run_tests.sh lab
 
 molecule: setup ## the roles on bare guests: check, converge, idempotence, verify

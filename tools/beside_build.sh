@@ -5,16 +5,16 @@
 set -euo pipefail
 top=$(cd "$(dirname "$0")/.." && pwd)
 cache=${FAIRLEAD_CACHE:-${HOME:-/root}/.cache/fairlead}
-builder=
 
-end_build() { # the compiler ends with it, see kubebuild.py
-    [ -z "$builder" ] || kill -TERM "$builder" 2>/dev/null || true
+end_build() { # the compiler ends with it, see kubebuild.py; a job's number is not taken over by a stranger
+    local running
+    running=$(jobs -rp)
+    [ -z "$running" ] || kill -TERM "$running" 2>/dev/null || true
 }
 trap end_build EXIT
 
 "$top/tools/setup.sh" --without-python
 # Whoever needs the programs waits for this build, and builds (and complains) itself if this one fails.
 PYTHONPATH=$top/lab /usr/bin/python3 -m fairlead_lab.kubebuild >"$cache/kube-build.log" 2>&1 &
-builder=$!
 "$top/tools/setup.sh"
 "$@"

@@ -163,9 +163,8 @@ def _build(go: str, flags: tuple[str, ...], folder: Path) -> None:
     """Build into a folder beside the final one and move it there when it is whole."""
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    scratch = (
-        partial / "scratch"
-    )  # what a build leaves that was ended half-way goes with the folder
+    # What a build leaves that was ended half-way goes with the folder.
+    scratch = partial / "scratch"
     scratch.mkdir(parents=True)
     binary = partial / "fairlead-kube"
     done = subprocess.run(

@@ -3,7 +3,7 @@
 
 import datetime as dt
 
-MOMENT = 0.05
+MOMENT = 0.005
 """Seconds by which two answers about one moment may differ: BIRD keeps monotonic time and adds the
 offset to the wall clock anew each time it is asked."""
 

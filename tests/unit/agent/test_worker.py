@@ -35,6 +35,7 @@ def test_it_works_only_when_it_is_told_to_look():
     worker = worker_for(passes)
     worker.start()
     assert worker.idle
+    assert passes.made.empty()
     worker.look()
     assert passes.made.get(timeout=WAIT) is True
     worker.look()
