@@ -18,11 +18,11 @@ from pyroute2.netlink.generic import ipvs
 from bench.figures import Figure
 from bench.running import ROOT, Report, ends_cleanly, parser, write
 from bench.servers import virtual_server
-from fairlead.adapters.ipvs import decode, encode
-from fairlead.adapters.ipvs.layout import DestDecoder
-from fairlead.adapters.ipvs.table import encode_changes
 from fairlead.diff.changes import AddDest, SetDest
 from fairlead.diff.ipvs import desired_entry, diff_entry
+from fairlead.edge.ipvs import decode, encode
+from fairlead.edge.ipvs.layout import DestDecoder
+from fairlead.edge.ipvs.table import encode_changes
 from fairlead.model.ipvs import IpProtocol, IpvsDest, ServiceKey
 
 CAPTURES = ROOT / "tests" / "unit" / "codec" / "captures" / "ipvsadm.json"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from fairlead.adapters.ipvs import IpvsTable
-from fairlead.adapters.kube_client import KubeApi
+from fairlead.cluster.client import KubeApi
 from fairlead.diff.changes import SetDest
+from fairlead.edge.ipvs import IpvsTable
 from fairlead.model.ipvs import ForwardMethod, IpProtocol, IpvsDest, ServiceKey
 
 

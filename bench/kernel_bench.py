@@ -22,12 +22,12 @@ import msgspec
 from bench.figures import Figure, percentile
 from bench.running import ROOT, Report, ends_cleanly, parser, write
 from bench.servers import virtual_server
-from fairlead.adapters.ipvs import IpvsTable
-from fairlead.adapters.ipvs.apply import reconcile_ipvs, reconcile_virtual_server
-from fairlead.adapters.ipvs.socket import IpvsSocket
-from fairlead.adapters.ipvs.table import encode_changes
-from fairlead.adapters.netns import entered
 from fairlead.diff.ipvs import desired_entry, desired_from, diff, service_key
+from fairlead.edge.ipvs import IpvsTable
+from fairlead.edge.ipvs.apply import reconcile_ipvs, reconcile_virtual_server
+from fairlead.edge.ipvs.socket import IpvsSocket
+from fairlead.edge.ipvs.table import encode_changes
+from fairlead.edge.netns import entered
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import RealServer
 from fairlead_lab import uml

@@ -35,8 +35,8 @@ from bench.readiness_cluster import (
     node_address,
 )
 from bench.running import Report, ends_cleanly, parser, write
-from fairlead.adapters.kube_client import KubeApi
-from fairlead.adapters.netns import entered
+from fairlead.cluster.client import KubeApi
+from fairlead.edge.netns import entered
 from fairlead_lab.config import LabConfig
 from fairlead_lab.lifecycle import down, locked
 from fairlead_lab.solo import GuestError, SoloEdge, solo_cluster, solo_guest

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fairlead.adapters.kube_client import KubeApi
+from fairlead.cluster.client import KubeApi
 
 NAMESPACE = "default"
 SLICES = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"

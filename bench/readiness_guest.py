@@ -14,8 +14,8 @@ import time
 from ipaddress import ip_address
 from typing import Any
 
-from fairlead.adapters.ipvs import IpvsTable, reconcile_virtual_server
 from fairlead.diff.ipvs import desired_entry, service_key
+from fairlead.edge.ipvs import IpvsTable, reconcile_virtual_server
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 from fairlead_lab.solo_guest import Guest

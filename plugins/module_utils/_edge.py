@@ -32,7 +32,7 @@ def locked(module):
     """The edge's lock; check mode only reads and takes none."""
     from contextlib import nullcontext
 
-    from fairlead.adapters.lock import edge_lock
+    from fairlead.edge.lock import edge_lock
 
     if module.check_mode:
         return nullcontext()

@@ -54,7 +54,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 
 def act(module):
-    from fairlead.adapters.links import Links, reconcile_addresses
+    from fairlead.edge.links import Links, reconcile_addresses
     from fairlead.model.names import Announce
 
     wanted = [

@@ -85,7 +85,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 
 def act(module):
-    from fairlead.adapters.bird import apply_bird
+    from fairlead.edge.bird import apply_bird
     from fairlead.render import render_bird
 
     inventory, edge = named_edge(module)

@@ -62,8 +62,8 @@ from ansible_collections.fairlead.edge.plugins.module_utils._core import control
 def act(module):
     from pathlib import Path
 
-    from fairlead.adapters.kube_client import KubeApi
-    from fairlead.adapters.peer_secrets import read_passwords
+    from fairlead.cluster.client import KubeApi
+    from fairlead.cluster.peer_secrets import read_passwords
 
     peers = [peer for edge in module.params["plan"]["edges"].values() for peer in edge["bgp_peers"]]
     api = KubeApi(Path(module.params["kubeconfig"]))

@@ -97,17 +97,17 @@ from ansible_collections.fairlead.edge.plugins.module_utils._core import control
 
 
 def install(api, params, check, spaces):
-    from fairlead.adapters.cluster_access import ensure_access
-    from fairlead.adapters.cluster_crds import ensure_crds
+    from fairlead.cluster.access import ensure_access
+    from fairlead.cluster.definitions import ensure_crds
 
     done = ensure_access(api, params["namespace"], check=check, **spaces)
     return done + ensure_crds(api, check=check) if params["crds"] else done
 
 
 def uninstall(api, params, check, spaces):
-    from fairlead.adapters.cluster_access import LABELS, remove_access
-    from fairlead.adapters.cluster_crds import remove_crds, remove_reports
-    from fairlead.adapters.cluster_namespace import remove_if_unused
+    from fairlead.cluster.access import LABELS, remove_access
+    from fairlead.cluster.definitions import remove_crds, remove_reports
+    from fairlead.cluster.namespace import remove_if_unused
 
     pools = params["pool_namespace"]
     done = remove_reports(api, pools, check=check)
@@ -121,9 +121,9 @@ def act(module):
     from pathlib import Path
 
     import yaml
-    from fairlead.adapters.cluster_access import edge_kubeconfig
-    from fairlead.adapters.cluster_crds import crd_state
-    from fairlead.adapters.kube_client import KubeApi
+    from fairlead.cluster.access import edge_kubeconfig
+    from fairlead.cluster.definitions import crd_state
+    from fairlead.cluster.client import KubeApi
 
     params = module.params
     admin = Path(params["kubeconfig"])

@@ -61,8 +61,8 @@ def act(module):
     import json
     from pathlib import Path
 
-    from fairlead.adapters.kube_client import KubeApi
-    from fairlead.adapters.kube_list import list_objects
+    from fairlead.cluster.client import KubeApi
+    from fairlead.cluster.listing import list_objects
 
     objects = list_objects(KubeApi(Path(module.params["kubeconfig"])))
     counts = {}

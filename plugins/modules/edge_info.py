@@ -89,8 +89,8 @@ UNITS = ("bird", "fairlead-agent", "keepalived")
 
 
 def act(module):
-    from fairlead.adapters.bird_sessions import sessions
-    from fairlead.adapters.links import Links
+    from fairlead.edge.bird_sessions import sessions
+    from fairlead.edge.links import Links
     from fairlead.render.bird import SESSION_PREFIX
 
     services = unit_states()
@@ -111,7 +111,7 @@ def act(module):
 
 
 def table():
-    from fairlead.adapters.ipvs import IpvsTable
+    from fairlead.edge.ipvs import IpvsTable
     from fairlead.diff.changes import rules
 
     if not os.path.exists("/proc/net/ip_vs"):

@@ -69,9 +69,9 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 
 def act(module):
-    from fairlead.adapters.nft import reconcile_masquerade
-    from fairlead.adapters.port_marks import reconcile_marks
-    from fairlead.adapters.source_filter import reconcile_sources
+    from fairlead.edge.source_nat import reconcile_masquerade
+    from fairlead.edge.port_marks import reconcile_marks
+    from fairlead.edge.source_filter import reconcile_sources
     from fairlead.render import masquerade_targets
     from fairlead.render.port_marks import port_marks
     from fairlead.render.source_filter import source_filters_of

@@ -69,7 +69,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 
 def act(module):
-    from fairlead.adapters.ipvs import IpvsTable, reconcile_ipvs
+    from fairlead.edge.ipvs import IpvsTable, reconcile_ipvs
     from fairlead.diff.ipvs import desired_from, is_ours, service_key
     from fairlead.diff.slow_start import left_rising
 

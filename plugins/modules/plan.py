@@ -96,7 +96,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._core import control
 
 
 def act(module):
-    from fairlead.adapters.manifests import read_manifests
+    from fairlead.cluster.manifests import read_manifests
     from fairlead.planner.encode import plan_to_dict
     from fairlead.planner.plan import make_plan
     from fairlead.planner.pools import usable_pools

@@ -83,7 +83,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._core import control
 def act(module):
     from pathlib import Path
 
-    from fairlead.adapters.release import Target, build_release, release_for
+    from fairlead.edge.release import Target, build_release, release_for
 
     params = module.params
     target = Target(params["python_version"], params["machine"], params["interpreter"])

@@ -54,7 +54,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 
 def act(module):
-    from fairlead.adapters.keepalived import apply_vrrp
+    from fairlead.edge.keepalived import apply_vrrp
 
     with locked(module):
         return file_result(

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fairlead.adapters.ipvs.socket import IpvsSocket
+from fairlead.edge.ipvs.socket import IpvsSocket
 
 COMMANDS = """
 -A -t 192.0.2.1:80 -s rr

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable
+from fairlead.edge.ipvs import IpvsTable
 from kernel.network import Network
 
 _NUMBERS = itertools.count(1)

@@ -10,7 +10,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from fairlead.adapters.netns import entered
+from fairlead.edge.netns import entered
 
 VIP = "10.9.0.100"
 CLIENT = "10.9.0.200"

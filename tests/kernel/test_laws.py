@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fairlead.adapters.ipvs import FakeIpvsTable, IpvsTable, reconcile_ipvs
 from fairlead.diff.changes import AddDest, AddService, DelDest, DelService, SetDest, SetService
 from fairlead.diff.ipvs import dest_key, diff
+from fairlead.edge.ipvs import FakeIpvsTable, IpvsTable, reconcile_ipvs
 from kernel import samples
 from property.strategies_ipvs import OURS, owned, tables
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from fairlead.adapters.links import Links, reconcile_addresses
+from fairlead.edge.links import Links, reconcile_addresses
 from kernel.network import inside
 
 pytestmark = pytest.mark.kernel

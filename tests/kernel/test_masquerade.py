@@ -14,9 +14,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable, reconcile_ipvs
-from fairlead.adapters.netns import entered
 from fairlead.diff.ipvs import desired_from
+from fairlead.edge.ipvs import IpvsTable, reconcile_ipvs
+from fairlead.edge.netns import entered
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 from kernel.network import CLIENT, EDGES, REALS, VIP
@@ -28,7 +28,7 @@ NODE_PORT = 30080
 _APPLY = """
 import sys
 from ipaddress import ip_address
-from fairlead.adapters.nft import masqueraded, nftables_usable, reconcile_masquerade
+from fairlead.edge.source_nat import masqueraded, nftables_usable, reconcile_masquerade
 from fairlead.model.names import Protocol
 from fairlead.render import MasqueradeTarget
 words = [word.split("/") for word in sys.argv[1:]]

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable
-from fairlead.adapters.ipvs.settle import orphans_kept, settle_order
-from fairlead.adapters.netns import entered
 from fairlead.diff.changes import AddDest, AddService, DelDest
 from fairlead.diff.ipvs import dest_key, reorder
+from fairlead.edge.ipvs import IpvsTable
+from fairlead.edge.ipvs.settle import orphans_kept, settle_order
+from fairlead.edge.netns import entered
 from fairlead.model.ipvs import (
     ForwardMethod,
     IpProtocol,

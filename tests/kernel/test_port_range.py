@@ -2,7 +2,7 @@
 """A range of ports as one virtual server: marked packets reach pods on the port of the client.
 
 The kernel here has nf_tables without IP families, so it is the iptables backend that marks; the
-nftables backend does so in tests/unit/adapters/test_port_marks.py.
+nftables backend does so in tests/unit/edge/test_port_marks.py.
 """
 
 import socket
@@ -12,9 +12,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable, reconcile_ipvs
-from fairlead.adapters.netns import entered
 from fairlead.diff.ipvs import desired_from
+from fairlead.edge.ipvs import IpvsTable, reconcile_ipvs
+from fairlead.edge.netns import entered
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 from kernel.network import CLIENT, EDGES, REALS, VIP, batch
@@ -27,8 +27,8 @@ PORTS = (10_000, 12_345, 20_000)
 _APPLY = """
 import sys
 from ipaddress import ip_address
-from fairlead.adapters.packetfilter import nftables_usable
-from fairlead.adapters.port_marks import marks_in_force, reconcile_marks
+from fairlead.edge.packet_filter import nftables_usable
+from fairlead.edge.port_marks import marks_in_force, reconcile_marks
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import VirtualServer
 from fairlead.render.port_marks import port_marks

@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from fairlead.adapters.ipvs import (
+from fairlead.diff.changes import AddDest, AddService, DelDest, DelService, SetDest, SetService
+from fairlead.edge.ipvs import (
     IpvsRequestError,
     IpvsTable,
     RepliesLostError,
     reconcile_ipvs,
 )
-from fairlead.adapters.ipvs import socket as ipvs_socket
-from fairlead.diff.changes import AddDest, AddService, DelDest, DelService, SetDest, SetService
+from fairlead.edge.ipvs import socket as ipvs_socket
 from fairlead.model.ipvs import SyncDaemon, SyncState, Timeouts
 from kernel import samples
 from kernel.network import inside
@@ -161,7 +161,7 @@ def test_without_the_right_it_is_a_sentence():
     """A plain user: the socket opens, reading and writing are refused."""
     script = """
 import os
-from fairlead.adapters.ipvs import IpvsPermissionError, IpvsTable
+from fairlead.edge.ipvs import IpvsPermissionError, IpvsTable
 from fairlead.diff.changes import AddService
 from fairlead.model.ipvs import IpvsService, ServiceKey
 service = IpvsService(key=ServiceKey(2, 6, bytes(4), 80), scheduler="rr")

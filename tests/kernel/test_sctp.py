@@ -6,9 +6,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable, reconcile_virtual_server
-from fairlead.adapters.netns import entered
 from fairlead.diff.ipvs import desired_entry, service_key
+from fairlead.edge.ipvs import IpvsTable, reconcile_virtual_server
+from fairlead.edge.netns import entered
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 from kernel.network import CLIENT, REALS, VIP, EchoServer

@@ -7,9 +7,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable
 from fairlead.agent.kernel import KernelTable
 from fairlead.diff.ipvs import service_key
+from fairlead.edge.ipvs import IpvsTable
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 from kernel.network import PORT, REALS, VIP

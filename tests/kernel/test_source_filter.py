@@ -2,7 +2,7 @@
 """Who is let in, in front of IPVS: a stranger's packets never become a connection.
 
 The kernel here has nf_tables without IP families, so it is the iptables backend that carries the
-packets; the nftables backend does so in tests/unit/adapters/test_source_filter.py.
+packets; the nftables backend does so in tests/unit/edge/test_source_filter.py.
 """
 
 import subprocess
@@ -11,8 +11,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable, reconcile_ipvs
 from fairlead.diff.ipvs import desired_from
+from fairlead.edge.ipvs import IpvsTable, reconcile_ipvs
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 from kernel.network import CLIENT, PORT, REALS, VIP
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.kernel
 _APPLY = """
 import sys
 from ipaddress import ip_address, ip_network
-from fairlead.adapters.packetfilter import nftables_usable
-from fairlead.adapters.source_filter import reconcile_sources, source_filters
+from fairlead.edge.packet_filter import nftables_usable
+from fairlead.edge.source_filter import reconcile_sources, source_filters
 from fairlead.model.names import Protocol
 from fairlead.render.source_filter import SourceFilter
 vip, port, *sources = sys.argv[1:]

@@ -8,8 +8,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable, reconcile_ipvs, reconcile_virtual_server
 from fairlead.diff.ipvs import desired_entry, desired_from, service_key
+from fairlead.edge.ipvs import IpvsTable, reconcile_ipvs, reconcile_virtual_server
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 from kernel.network import PORT, REALS, VIP

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from fairlead.adapters.kube_client import MERGE_PATCH, ApiError, KubeApi
-from fairlead.adapters.netns import entered
+from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi
+from fairlead.edge.netns import entered
 from fairlead_lab import controlplane, kubebuild
 from fairlead_lab.config import LabConfig
 from fairlead_lab.solo import solo_edge

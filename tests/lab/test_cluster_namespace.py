@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from fairlead.adapters.cluster_access import LABELS, ensure_access, get, remove_access
-from fairlead.adapters.cluster_crds import ensure_crds
-from fairlead.adapters.cluster_namespace import remove_if_unused
-from fairlead.adapters.kube_client import MERGE_PATCH, KubeApi
-from fairlead.adapters.netns import entered
+from fairlead.cluster.access import LABELS, ensure_access, get, remove_access
+from fairlead.cluster.client import MERGE_PATCH, KubeApi
+from fairlead.cluster.definitions import ensure_crds
+from fairlead.cluster.namespace import remove_if_unused
+from fairlead.edge.netns import entered
 from fairlead_lab.config import LabConfig
 from fairlead_lab.solo import solo_api
 

@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 import yaml
 
-from fairlead.adapters.cluster_access import AccessChange
-from fairlead.adapters.cluster_crds import (
+from fairlead.cluster.access import AccessChange
+from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi
+from fairlead.cluster.definitions import (
     CRDS,
     CrdState,
     crd_state,
     ensure_crds,
     remove_crds,
 )
-from fairlead.adapters.kube_client import MERGE_PATCH, ApiError, KubeApi
-from fairlead.adapters.netns import entered
 from fairlead.crds import definitions
 from fairlead.crds.definition import REVISION_ANNOTATION
+from fairlead.edge.netns import entered
 from fairlead_lab import controlplane, kubebuild
 from fairlead_lab.config import LabConfig
 from fairlead_lab.solo import solo_api

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fairlead.adapters.cluster_access import ensure_access
-from fairlead.adapters.cluster_crds import ensure_crds
-from fairlead.adapters.kube_client import MERGE_PATCH, KubeApi
-from fairlead.adapters.netns import entered
+from fairlead.cluster.access import ensure_access
+from fairlead.cluster.client import MERGE_PATCH, KubeApi
+from fairlead.cluster.definitions import ensure_crds
+from fairlead.edge.netns import entered
 from fairlead_lab import controlplane, kubebuild
 from fairlead_lab.config import LabConfig
 from fairlead_lab.solo import solo_edge

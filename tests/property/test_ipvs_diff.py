@@ -4,9 +4,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.adapters.ipvs import FakeIpvsTable, reconcile_ipvs, reconcile_virtual_server
 from fairlead.diff.changes import AddDest, DelDest, SetDest
 from fairlead.diff.ipvs import dest_key, diff, diff_entry, reorder
+from fairlead.edge.ipvs import FakeIpvsTable, reconcile_ipvs, reconcile_virtual_server
 from fairlead.model.ipvs import IpvsEntry
 from property.strategies_ipvs import OURS, owned, tables
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from fairlead.adapters.cluster_access import edge_kubeconfig, ensure_access
-from fairlead.adapters.kube_client import MERGE_PATCH, KubeApi
+from fairlead.cluster.access import edge_kubeconfig, ensure_access
+from fairlead.cluster.client import MERGE_PATCH, KubeApi
 from fairlead_lab import controlplane, kubebuild
 from fairlead_lab.config import LabConfig
 from fairlead_lab.solo import SoloEdge

@@ -8,8 +8,8 @@ must become the same, and no Event may be there that the story does not tell.
 from collections.abc import Iterator
 from typing import Any
 
-from fairlead.adapters.kube_client import MERGE_PATCH, ApiError
-from fairlead.adapters.kube_write import COMPONENT
+from fairlead.cluster.client import MERGE_PATCH, ApiError
+from fairlead.cluster.writes import COMPONENT
 from fairlead.model.kube import Service
 from fairlead.model.pool import LabelSelector, Pool
 from fairlead.planner.usage import pool_usage

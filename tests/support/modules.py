@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 import yaml
 
-from fairlead.adapters.netns import entered
+from fairlead.edge.netns import entered
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 COLLECTION = REPOSITORY / "collections/ansible_collections/fairlead/edge"
@@ -132,7 +132,7 @@ def _judged(name: str, status: int, stdout: bytes, stderr: bytes) -> dict[str, A
 def _fork(name: str, args: dict[str, Any], netns: str) -> tuple[int, bytes, bytes]:
     """Run a module in a child of this process, inside a network namespace."""
     # What every module needs is imported here, once, and not in each child.
-    for needed in ("ansible.module_utils.testing", "fairlead.adapters.links", "pyroute2"):
+    for needed in ("ansible.module_utils.testing", "fairlead.edge.links", "pyroute2"):
         importlib.import_module(needed)
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         child = os.fork()

@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from fairlead.adapters.address_events import AddressEvents
-from fairlead.adapters.kube_watch import Backoff
-from fairlead.adapters.process import DaemonWatch
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.steps import Steps
 from fairlead.agent.wanted import FilterRules, Held, Wanted, interfaces_of
+from fairlead.backoff import Backoff
+from fairlead.edge.address_events import AddressEvents
+from fairlead.edge.process import DaemonWatch
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import ObjectError, VrrpInstance

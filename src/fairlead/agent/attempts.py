@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from fairlead.adapters.kube_client import ApiError, ApiUnavailableError
+from fairlead.cluster.client import ApiError, ApiUnavailableError
 
 
 class Attempts:

@@ -26,7 +26,7 @@ def agent_command(config_path: Path) -> None:
     Leaves kernel and announcements as they are when it ends. SIGUSR1 writes its state to the log.
     """
     # Imported here: the client libraries take half a second that `fairlead plan` need not pay.
-    from fairlead.agent.service import Agent  # noqa: PLC0415
+    from fairlead.agent.daemon import Agent  # noqa: PLC0415
 
     try:
         config = load_config(config_path)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from fairlead.adapters.lock import edge_lock
+from fairlead.edge.lock import edge_lock
 
 
 class SharedEdgeLock:

@@ -6,7 +6,7 @@ import random
 import threading
 from collections.abc import Callable
 
-from fairlead.adapters.lease import RETRY_PERIOD, Election
+from fairlead.cluster.lease import RETRY_PERIOD, Election
 
 log = logging.getLogger(__name__)
 

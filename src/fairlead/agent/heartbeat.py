@@ -9,7 +9,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterable
 
-from fairlead.adapters.lease import Lease, LeaseSpec, LeaseStore
+from fairlead.cluster.lease import Lease, LeaseSpec, LeaseStore
 
 BEAT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0

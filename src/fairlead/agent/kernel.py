@@ -11,17 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from fairlead.adapters.ipvs import (
+from fairlead.agent.edgelock import SharedEdgeLock
+from fairlead.agent.ramps import Ramps
+from fairlead.backoff import Backoff
+from fairlead.diff.changes import AddDest, DelDest, IpvsChange, SetDest
+from fairlead.diff.ipvs import desired_entry, desired_from, diff_entry, is_ours, service_key
+from fairlead.edge.ipvs import (
     AppliedChanges,
     IpvsPort,
     reconcile_ipvs,
     reconcile_virtual_server,
 )
-from fairlead.adapters.kube_watch import Backoff
-from fairlead.agent.edgelock import SharedEdgeLock
-from fairlead.agent.ramps import Ramps
-from fairlead.diff.changes import AddDest, DelDest, IpvsChange, SetDest
-from fairlead.diff.ipvs import desired_entry, desired_from, diff_entry, is_ours, service_key
 from fairlead.model.errors import FairleadError
 from fairlead.model.ipvs import IpvsEntry, ServiceKey
 from fairlead.model.names import IPAddress

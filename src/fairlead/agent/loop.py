@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from fairlead.adapters.kube_watch import Changed, Failed, Listed, Removed
 from fairlead.agent.kernel import KernelCounts
 from fairlead.agent.messages import (
     AnnouncementDone,
@@ -32,6 +31,7 @@ from fairlead.agent.messages import (
     WriteConflict,
 )
 from fairlead.agent.ports import Ports
+from fairlead.cluster.watch import Changed, Failed, Listed, Removed
 from fairlead.model.errors import FairleadError
 from fairlead.model.ipvs import ServiceKey
 from fairlead.model.names import ObjectKey

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fairlead.adapters.kube_watch import WatchMessage
 from fairlead.agent.wanted import Held
+from fairlead.cluster.watch import WatchMessage
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
 

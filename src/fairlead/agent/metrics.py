@@ -17,9 +17,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from fairlead import __version__
-from fairlead.adapters.kube_watch import WatchState
-from fairlead.adapters.statusfile import SessionReport
-from fairlead.agent.config_states import CONFIGURATION
+from fairlead.agent.configuration_state import CONFIGURATION
+from fairlead.cluster.watch import WatchState
+from fairlead.edge.status_file import SessionReport
 from fairlead.planner.usage import PoolUsage
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ decisions into writes against the version of the Service that is known now.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from fairlead.adapters.kube_write import IngressStatus, ServiceRef
-from fairlead.adapters.peer_secrets import PeerSecret
 from fairlead.agent.publisher import Decision
 from fairlead.agent.wanted import FilterRules, Owned, Wanted
 from fairlead.agent.ways import SECRETS, EdgeWays
+from fairlead.cluster.peer_secrets import PeerSecret
+from fairlead.cluster.writes import IngressStatus, ServiceRef
 from fairlead.diff.ipvs import service_key
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import ServiceKey

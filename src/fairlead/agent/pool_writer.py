@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
-from fairlead.adapters.kube_client import ApiError, ApiUnavailableError, KubeApi
-from fairlead.adapters.kube_pools import read_pool, write_counters
-from fairlead.adapters.kube_write import EventRecorder
 from fairlead.agent.worker import Worker
+from fairlead.cluster.client import ApiError, ApiUnavailableError, KubeApi
+from fairlead.cluster.pools import read_pool, write_counters
+from fairlead.cluster.writes import EventRecorder
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError, PlanEvent
 from fairlead.planner.pools import PoolIndex

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fairlead.adapters.systemd import Notifier
 from fairlead.agent.kernel import KernelTable
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
 from fairlead.agent.wanted import Held, Wanted
+from fairlead.edge.systemd import Notifier
 from fairlead.model.names import ObjectKey
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from enum import Enum
 
 import msgspec
 
-from fairlead.adapters.kube_client import ApiError, ApiUnavailableError, KubeApi
-from fairlead.adapters.kube_watch import Backoff
-from fairlead.adapters.kube_write import EventRecorder, IngressStatus, ServiceRef, write_status
+from fairlead.backoff import Backoff
+from fairlead.cluster.client import ApiError, ApiUnavailableError, KubeApi
+from fairlead.cluster.writes import EventRecorder, IngressStatus, ServiceRef, write_status
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import PlanEvent
 

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fairlead.adapters.bird_control import CONTROL_SOCKET
-from fairlead.adapters.bird_sessions import Session, sessions
-from fairlead.adapters.statusfile import SessionReport
+from fairlead.edge.bird_control import CONTROL_SOCKET
+from fairlead.edge.bird_sessions import Session, sessions
+from fairlead.edge.status_file import SessionReport
 from fairlead.model.bgp import BgpPeer
 from fairlead.model.errors import ApplyError
 from fairlead.render import session_name

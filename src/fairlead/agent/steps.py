@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from fairlead.adapters.bird import apply_bird
-from fairlead.adapters.keepalived import apply_vrrp
-from fairlead.adapters.links import Links, reconcile_addresses
-from fairlead.adapters.nft import reconcile_masquerade
-from fairlead.adapters.port_marks import reconcile_marks
-from fairlead.adapters.source_filter import reconcile_sources
 from fairlead.agent.wanted import Held, Owned
+from fairlead.edge.bird import apply_bird
+from fairlead.edge.keepalived import apply_vrrp
+from fairlead.edge.links import Links, reconcile_addresses
+from fairlead.edge.port_marks import reconcile_marks
+from fairlead.edge.source_filter import reconcile_sources
+from fairlead.edge.source_nat import reconcile_masquerade
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import VrrpInstance
 from fairlead.render import MasqueradeTarget

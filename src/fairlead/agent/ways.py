@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable
 from ipaddress import ip_interface
 from typing import TypeVar
 
-from fairlead.adapters.peer_secrets import PeerSecret
 from fairlead.agent.wanted import BirdWanted, FilterRules, Owned, Wanted, interfaces_of
+from fairlead.cluster.peer_secrets import PeerSecret
 from fairlead.model.bgp import BgpPeer
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import Announce, IPAddress, ObjectKey

@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from fairlead.adapters.kube_watch import Backoff
+from fairlead.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from fairlead.adapters.manifests import STDIN, read_inventory, read_manifests
+from fairlead.cluster.manifests import STDIN, read_inventory, read_manifests
 from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.plan import Plan
@@ -133,8 +133,8 @@ def _saved(documents: Sequence[Document | DocumentError]) -> Plan | None:
 
 def _cluster(kubeconfig: str) -> tuple[Document, ...]:
     # Imported here: the client takes half a second that offline use need not pay.
-    from fairlead.adapters.kube_client import KubeApi  # noqa: PLC0415
-    from fairlead.adapters.kube_list import list_objects  # noqa: PLC0415
+    from fairlead.cluster.client import KubeApi  # noqa: PLC0415
+    from fairlead.cluster.listing import list_objects  # noqa: PLC0415
 
     objects = list_objects(KubeApi(Path(kubeconfig)))
     return tuple(Document("", 0, item) for item in objects)

@@ -8,9 +8,9 @@ from typing import Any
 import click
 import msgspec
 
-from fairlead.adapters.manifests import STDIN
 from fairlead.cli.inputs import Input, UsageError, at_rest, load_inventory, notes, read_input
 from fairlead.cli.text import clean
+from fairlead.cluster.manifests import STDIN
 from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Inventory
 from fairlead.model.names import ObjectKey

@@ -15,18 +15,18 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from fairlead.adapters.bird_control import CONTROL_SOCKET
-from fairlead.adapters.bird_sessions import Session, sessions
-from fairlead.adapters.ipvs import IpvsTable
-from fairlead.adapters.links import VIP_LINK, Links
-from fairlead.adapters.port_marks import marks_in_force
-from fairlead.adapters.statusfile import (
+from fairlead.diff.changes import flag_names
+from fairlead.edge.bird_control import CONTROL_SOCKET
+from fairlead.edge.bird_sessions import Session, sessions
+from fairlead.edge.ipvs import IpvsTable
+from fairlead.edge.links import VIP_LINK, Links
+from fairlead.edge.port_marks import marks_in_force
+from fairlead.edge.status_file import (
     STATUS_FILE,
     StatusDocument,
     VrrpReport,
     read_status_file,
 )
-from fairlead.diff.changes import flag_names
 from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import AddressFamily, ForwardMethod, ServiceFlag, ServiceKey, ServiceStatus

@@ -3,7 +3,7 @@
 
 Group, versions, fields and columns are those that manifests for MetalLB use. What a webhook checks
 there is checked here by schema and CEL inside the API server. Pure: who installs them is
-`fairlead.adapters.cluster_crds`.
+`fairlead.cluster.definitions`.
 """
 
 from fairlead.crds.advertisements import bgp_advertisement, l2_advertisement

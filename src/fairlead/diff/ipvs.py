@@ -150,7 +150,7 @@ def reorder(desired: IpvsEntry, actual: IpvsEntry) -> list[IpvsChange]:
 
     The kernel appends only, so the longest run of the canonical order that already stands first
     stays, and every other real server is removed and added again. Only for entries without any
-    other difference, and only by `fairlead.adapters.ipvs.settle`, which keeps connections alive
+    other difference, and only by `fairlead.edge.ipvs.settle`, which keeps connections alive
     meanwhile.
     """
     if desired.service != actual.service or desired.dests == actual.dests:

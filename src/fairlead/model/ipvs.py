@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """IPVS as the kernel sees it: services (virtual servers), destinations (real servers), counters.
 
-These are values only. Bytes on the wire belong to `fairlead.adapters.ipvs`, comparing to
+These are values only. Bytes on the wire belong to `fairlead.edge.ipvs`, comparing to
 `fairlead.diff.ipvs`. Numbers are those of the kernel's `include/uapi/linux/ip_vs.h`.
 
 Addresses are packed bytes in network order, 4 of IPv4 or 16 of IPv6, not `ipaddress` objects: a

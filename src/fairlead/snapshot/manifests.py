@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Documents of manifests to a `Snapshot`: the offline twin of the live cluster.
 
-Pure: reading files is `fairlead.adapters.manifests`. Kinds that the planner does not read
+Pure: reading files is `fairlead.cluster.manifests`. Kinds that the planner does not read
 (Deployments, ConfigMaps, ...) are passed over; a document that is no Kubernetes object, or one of
 ours that can't be used, becomes an `ObjectError` with its place, and the others go on.
 """

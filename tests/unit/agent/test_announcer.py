@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from fairlead.adapters.process import DaemonWatch
 from fairlead.agent.announcer import Announcer, present_instances
 from fairlead.agent.wanted import BirdWanted, Held, Wanted
+from fairlead.edge.process import DaemonWatch
 from fairlead.model.errors import ApplyError
 from fairlead.model.names import Protocol
 from fairlead.model.plan import EdgePlan, VrrpInstance
 from fairlead.render.source_filter import SourceFilter
 from golden import cases
-from unit.agent.scripted_api import eventually
+from unit.cluster.scripted_api import eventually
 
 VIP, OTHER, STABLE, OWN = (ip_address(f"192.0.2.{n}") for n in (10, 11, 9, 201))
 NAME = "sleep"
@@ -388,7 +388,7 @@ def test_addresses_that_come_wake_the_announcer() -> None:
 
 
 def _wakes() -> bool:
-    from fairlead.adapters.address_events import AddressEvents  # noqa: PLC0415
+    from fairlead.edge.address_events import AddressEvents  # noqa: PLC0415
 
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(0x40000000) != 0:

@@ -9,9 +9,6 @@ from typing import Any
 
 import pytest
 
-from fairlead.adapters.ipvs import ChangeResult, FakeIpvsTable
-from fairlead.adapters.kube_watch import Changed, Failed, Listed, Removed
-from fairlead.adapters.systemd import Notifier
 from fairlead.agent.kernel import KernelTable
 from fairlead.agent.loop import Loop
 from fairlead.agent.messages import AnnouncementDone, HeldChanged, LeadershipChanged
@@ -19,8 +16,11 @@ from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
 from fairlead.agent.ports import Ports
 from fairlead.agent.wanted import Held, Wanted
+from fairlead.cluster.watch import Changed, Failed, Listed, Removed
 from fairlead.diff.changes import AddService, DelService, SetDest
 from fairlead.diff.ipvs import desired_from
+from fairlead.edge.ipvs import ChangeResult, FakeIpvsTable
+from fairlead.edge.systemd import Notifier
 from fairlead.model.errors import FairleadError
 from fairlead.model.ipvs import IpProtocol, IpvsEntry, IpvsService, ServiceKey
 from fairlead.model.kube import (

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from fairlead.adapters.kube_client import KubeApi
-from fairlead.adapters.kube_write import EventRecorder
 from fairlead.agent.planning import EdgePlanning
 from fairlead.agent.pool_writer import PoolReport, PoolWriter, pool_reports
+from fairlead.cluster.client import KubeApi
+from fairlead.cluster.writes import EventRecorder
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
 from fairlead.planner.pools import PoolIndex
 from fairlead.planner.usage import PoolUsage
 from support.build import INVENTORY, pool, svc
-from unit.agent.scripted_api import ScriptedApi, eventually, reply, serving
+from unit.cluster.scripted_api import ScriptedApi, eventually, reply, serving
 
 KEY = ObjectKey("metallb-system", "p")
 POOL = "/apis/metallb.io/v1beta1/namespaces/metallb-system/ipaddresspools/p"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from fairlead.adapters.kube_client import KubeApi
-from fairlead.adapters.kube_write import EventRecorder, IngressStatus, ServiceRef
 from fairlead.agent.publisher import Decision, Notice, Publisher
+from fairlead.cluster.client import KubeApi
+from fairlead.cluster.writes import EventRecorder, IngressStatus, ServiceRef
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import PlanEvent
-from unit.agent.scripted_api import ScriptedApi, eventually, reply, serving
+from unit.cluster.scripted_api import ScriptedApi, eventually, reply, serving
 
 KEY = ObjectKey("shop", "web")
 STATUS_PATH = "/api/v1/namespaces/shop/services/web/status"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.adapters.bird_control import Line, ask
-from fairlead.adapters.bird_sessions import Session, parse_bfd, parse_protocols
 from fairlead.agent.metrics import AgentCollector, Readings
 from fairlead.agent.sessions import SessionWatch, session_reports
+from fairlead.edge.bird_control import Line, ask
+from fairlead.edge.bird_sessions import Session, parse_bfd, parse_protocols
 from fairlead.model.bgp import BfdSettings
 from fairlead.model.errors import ApplyError
 from golden import cases

@@ -4,10 +4,10 @@
 from contextlib import nullcontext
 from ipaddress import ip_address
 
-from fairlead.adapters.ipvs import FakeIpvsTable
 from fairlead.agent.kernel import KernelTable
 from fairlead.diff.changes import AddDest, SetDest
 from fairlead.diff.ipvs import service_key
+from fairlead.edge.ipvs import FakeIpvsTable
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
 

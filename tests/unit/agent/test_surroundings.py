@@ -18,10 +18,6 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fairlead.adapters.kube_watch import Changed, Failed, WatchState
-from fairlead.adapters.lock import LockTimeoutError, edge_lock
-from fairlead.adapters.statusfile import read_status_file
-from fairlead.adapters.systemd import Notifier
 from fairlead.agent.announcer import AnnounceState
 from fairlead.agent.config import AgentConfigError, LogFormat, load_config
 from fairlead.agent.edgelock import SharedEdgeLock
@@ -29,8 +25,12 @@ from fairlead.agent.logs import JsonFormatter, TextFormatter
 from fairlead.agent.metrics import AgentCollector, Metrics
 from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.publisher import PublishCounts
-from fairlead.agent.report import Reporter, Sources, readings
+from fairlead.agent.status_report import Reporter, Sources, readings
 from fairlead.agent.wanted import Held
+from fairlead.cluster.watch import Changed, Failed, WatchState
+from fairlead.edge.lock import LockTimeoutError, edge_lock
+from fairlead.edge.status_file import read_status_file
+from fairlead.edge.systemd import Notifier
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError

@@ -7,11 +7,11 @@ from ipaddress import ip_address
 import msgspec
 import pytest
 
-from fairlead.adapters.kube_write import ServiceRef
-from fairlead.adapters.peer_secrets import PeerSecret, SecretWire, peer_secret
-from fairlead.agent.notices import FailureNotices, missing_failures, planned_failures
+from fairlead.agent.service_events import FailureNotices, missing_failures, planned_failures
 from fairlead.agent.wanted import FilterRules
 from fairlead.agent.ways import EdgeWays
+from fairlead.cluster.peer_secrets import PeerSecret, SecretWire, peer_secret
+from fairlead.cluster.writes import ServiceRef
 from fairlead.model.bgp import SecretRef
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.inventory import Inventory

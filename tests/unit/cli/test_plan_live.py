@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.adapters.kube_list import COLLECTIONS
-from unit.agent.scripted_api import ScriptedApi, listing, reply, serving
+from fairlead.cluster.listing import COLLECTIONS
 from unit.cli.test_plan import run
+from unit.cluster.scripted_api import ScriptedApi, listing, reply, serving
 
 SERVICE = {
     "metadata": {"name": "web", "namespace": "default", "uid": "u"},

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from fairlead.adapters.statusfile import StatusDocument
-from fairlead.agent.report import Reporter
+from fairlead.agent.status_report import Reporter
 from fairlead.cli.status import agent_problems, pool_lines
+from fairlead.edge.status_file import StatusDocument
 from fairlead.model.plan import ObjectError
 from fairlead.planner.usage import UNBOUNDED, PoolUsage
 from unit.agent.test_loop import Edge

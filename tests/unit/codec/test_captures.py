@@ -5,8 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from fairlead.adapters.ipvs import decode, encode
-from fairlead.adapters.ipvs.constants import Cmd
+from fairlead.edge.ipvs import decode, encode
+from fairlead.edge.ipvs.constants import Cmd
 from fairlead.model.ipvs import (
     AddressFamily,
     ForwardMethod,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fairlead.adapters.ipvs import decode
-from fairlead.adapters.ipvs.constants import Cmd
-from fairlead.adapters.ipvs.errors import DecodeError
-from fairlead.adapters.ipvs.layout import DestDecoder, DestStatusDecoder
+from fairlead.edge.ipvs import decode
+from fairlead.edge.ipvs.constants import Cmd
+from fairlead.edge.ipvs.errors import DecodeError
+from fairlead.edge.ipvs.layout import DestDecoder, DestStatusDecoder
 from unit.codec import captures
 
 DECODERS = {

@@ -5,9 +5,9 @@ import struct
 
 import pytest
 
-from fairlead.adapters.ipvs import IpvsTable, IpvsUnavailableError, RepliesLostError
-from fairlead.adapters.ipvs import socket as ipvs_socket
-from fairlead.adapters.ipvs.constants import Cmd
+from fairlead.edge.ipvs import IpvsTable, IpvsUnavailableError, RepliesLostError
+from fairlead.edge.ipvs import socket as ipvs_socket
+from fairlead.edge.ipvs.constants import Cmd
 from fairlead.model.errors import FairleadError
 from unit.codec import captures
 

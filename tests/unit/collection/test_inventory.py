@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from fairlead.adapters.manifests import read_inventory
+from fairlead.cluster.manifests import read_inventory
 from fairlead.model.names import Announce
 from fairlead.snapshot import inventory as parser
 from fairlead.snapshot import inventory_adverts as entries

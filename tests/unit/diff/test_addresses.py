@@ -3,8 +3,8 @@
 
 from ipaddress import ip_address, ip_network
 
-from fairlead.adapters.links import FakeLinks, reconcile_addresses
 from fairlead.diff.addresses import diff_addresses
+from fairlead.edge.links import FakeLinks, reconcile_addresses
 
 POOL = ip_network("192.0.2.0/24")
 

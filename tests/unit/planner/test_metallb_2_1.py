@@ -3,8 +3,8 @@
 
 import pytest
 
-from fairlead.adapters.kube_pools import PoolHead, write_counters
-from fairlead.adapters.kube_write import ObjectRef
+from fairlead.cluster.pools import PoolHead, write_counters
+from fairlead.cluster.writes import ObjectRef
 from fairlead.model.kube import Namespace
 from fairlead.model.names import ObjectKey
 from fairlead.planner.pools import PoolIndex

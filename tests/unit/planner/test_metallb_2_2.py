@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from fairlead.adapters.kube_decode import Decoders
-from fairlead.agent.cluster import targets
 from fairlead.agent.planning import EdgePlanning
+from fairlead.cluster.decode import Decoders
+from fairlead.cluster.feed import targets
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
 from fairlead.model.pool import Pool

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from fairlead.adapters.manifests import parse_documents
+from fairlead.cluster.manifests import parse_documents
 from fairlead.diff.ipvs import service_key
 from fairlead.planner.plan import make_plan
 from fairlead.snapshot.manifests import snapshot_from_documents

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.adapters.manifests import parse_documents, read_inventory, read_manifests
+from fairlead.cluster.manifests import parse_documents, read_inventory, read_manifests
 from fairlead.model.errors import FairleadError
 from fairlead.snapshot.manifests import snapshot_from_documents
 

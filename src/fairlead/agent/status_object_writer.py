@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The thread that keeps ServiceL2Status and ServiceBGPStatus objects true.
+
+Level-triggered: at every change and at every resync it lists its own objects and mends what
+differs from what this edge announces; so what people edit or delete by hand is repaired, too.
+Each edge writes its own objects only; the leader also deletes those of edges that left the
+inventory or fell silent. Without the definitions (or the right) it stays quiet and looks again at
+the next resync.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from ipaddress import ip_network
+
+from fairlead.agent.attempts import Attempts
+from fairlead.agent.heartbeat import BEAT_SECONDS, Heartbeat, Liveness
+from fairlead.agent.wanted import Held
+from fairlead.agent.worker import Worker
+from fairlead.cluster.client import ApiError
+from fairlead.cluster.status_objects import Report, ReportKind, ReportStore
+from fairlead.model.names import IPAddress, IPNetwork, ObjectKey
+from fairlead.model.plan import BgpAnnouncement, VirtualServer
+
+log = logging.getLogger(__name__)
+
+_GATHER_SECONDS = 0.1  # a failover moves many addresses one after the other
+# Answers that concern one object: gone or changed meanwhile, refused by the schema.
+_ITS_OWN = frozenset({400, 404, 409, 422})
+# Answers that the next try would get again: no right (an older account), no such thing.
+_FINAL = frozenset({400, 403, 404, 405, 422})
+_PAUSE_SECONDS = 0.005  # between writes: thousands of them must not crowd out anything
+
+
+Rows = dict[tuple[ReportKind, ObjectKey], Report]
+
+
+def report_rows(
+    edge: str,
+    wanted: Iterable[VirtualServer],
+    held: Held,
+    interfaces: Mapping[IPAddress, Iterable[str]],
+    routes: Iterable[BgpAnnouncement],
+) -> Rows:
+    """What this edge announces, a row for each Service and way.
+
+    Args:
+        edge: Name of this edge.
+        wanted: Virtual servers, with the Services that they are of.
+        held: VIPs that stand here.
+        interfaces: Where each VIP of the LAN answers.
+        routes: Exported prefixes; one may cover many VIPs.
+    """
+    peers = _Peers(routes)
+    found: dict[tuple[ReportKind, ObjectKey], set[str]] = {}
+    for server in wanted:
+        if server.address in held.lan:
+            found.setdefault((ReportKind.L2, server.service), set()).update(
+                interfaces.get(server.address, ())
+            )
+        if server.address in held.bgp:
+            names = found.setdefault((ReportKind.BGP, server.service), set())
+            names.update(peers.of(server.address))
+    return {
+        (kind, service): Report(kind, edge, service, tuple(sorted(names)))
+        for (kind, service), names in found.items()
+    }
+
+
+class _Peers:
+    """Peers by address: most prefixes are single addresses, and found at once."""
+
+    def __init__(self, routes: Iterable[BgpAnnouncement]) -> None:
+        self._single: dict[IPAddress, set[str]] = {}
+        self._wide: list[tuple[IPNetwork, tuple[str, ...]]] = []
+        for route in routes:
+            network = ip_network(route.prefix)
+            if network.prefixlen == network.max_prefixlen:
+                self._single.setdefault(network.network_address, set()).update(route.peers)
+            else:
+                self._wide.append((network, route.peers))
+
+    def of(self, address: IPAddress) -> set[str]:
+        """Peers that are told about an address."""
+        covering = {name for net, names in self._wide if address in net for name in names}
+        return self._single.get(address, set()) | covering
+
+
+class ReportWriter:
+    """Makes reports true; `look` may be called from any thread, the rest runs in its own.
+
+    Args:
+        rows: What should be told now; asked in the writer's thread, since it walks all VIPs.
+    """
+
+    def __init__(
+        self,
+        store: ReportStore,
+        heartbeat: Heartbeat,
+        liveness: Liveness,
+        *,
+        rows: Callable[[], Rows],
+        edge: str,
+        edges: Sequence[str],
+        leading: Callable[[], bool],
+    ) -> None:
+        self._store, self._heartbeat, self._liveness = store, heartbeat, liveness
+        self._edge, self._edges, self._leading = edge, edges, leading
+        self._rows = rows
+        self._attempts = Attempts(log, "status objects", _FINAL)
+        self._worker = Worker(
+            "reports",
+            lambda: self._attempts.attempt(self._pass),
+            gather=_GATHER_SECONDS,
+            idle_seconds=BEAT_SECONDS / 2,
+            meanwhile=lambda: self._attempts.attempt(self._heartbeat.beat),
+        )
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._worker.start()
+
+    def stop(self) -> None:
+        """End after the pass under way; the objects stay, as the announcements do."""
+        self._worker.stop()
+
+    def look(self) -> None:
+        """Compare soon."""
+        self._worker.look()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits and nothing is being written."""
+        return self._worker.idle
+
+    def _pass(self) -> None:
+        self._attempts.attempt(self._heartbeat.beat)
+        wanted = self._rows()
+        for kind in ReportKind:
+            self._make_true(kind, {key: row for (of, key), row in wanted.items() if of is kind})
+        if self._leading():
+            self._clean()
+
+    def _make_true(self, kind: ReportKind, wanted: dict[ObjectKey, Report]) -> None:
+        found = self._store.own(kind, self._edge)
+        if found is None:
+            return  # no such definition: nobody wants to be told
+        missing = dict(wanted)
+        for one in found:
+            report = missing.get(one.service)
+            if report is None or not one.is_about(report):
+                self._write(partial(self._store.delete, kind, one))
+                continue
+            del missing[one.service]  # a second one about the same Service is deleted
+            if not one.tells(report):
+                self._write(partial(self._store.mend, one, report))
+        for report in missing.values():
+            self._write(partial(self._store.create, report))
+
+    def _clean(self) -> None:
+        """Delete what edges told that left the inventory or fell silent."""
+        others = [edge for edge in self._edges if edge != self._edge]
+        alive = [self._edge, *self._liveness.alive(others)]
+        for kind in ReportKind:
+            for one in self._store.of_others(kind, alive):
+                self._write(partial(self._store.delete, kind, one))
+                log.info(
+                    "status object of an absent edge deleted",
+                    extra={"fields": {"object": one.metadata.name, "service": one.service}},
+                )
+
+    def _write(self, action: Callable[[], None]) -> None:
+        """One write; an object that changed meanwhile or is refused must not hold up the others."""
+        try:
+            action()
+        except ApiError as error:
+            if error.status not in _ITS_OWN:
+                raise
+            self._attempts.complain(error)
+        self._attempts.attempt(self._heartbeat.beat)  # a long pass must not look like death
+        time.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the edges need in the cluster: a namespace, an account, exactly its rights, a kubeconfig.
+
+Objects are compared field by field with what is there, so that a second run changes nothing and a
+diff shows only what differs.
+"""
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi, KubeConfigError
+from fairlead.model.errors import FairleadError
+
+ACCOUNT = "fairlead-edge"
+SECRETS = f"{ACCOUNT}-peer-secrets"
+_READ = ["get", "list", "watch"]
+_METALLB = [
+    "bfdprofiles",
+    "bgpadvertisements",
+    "bgppeers",
+    "communities",
+    "ipaddresspools",
+    "l2advertisements",
+]
+_TOKEN_SECONDS = 30.0
+_NAMESPACES = "/api/v1/namespaces"
+LABELS = {"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/managed-by": "ansible"}
+
+
+class AccessError(FairleadError):
+    """The cluster did not give what the edges need."""
+
+
+@dataclass(frozen=True)
+class AccessChange:
+    """One object: its name and its fields before and after; equal where nothing was to do."""
+
+    name: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+
+    @property
+    def changed(self) -> bool:
+        """Whether the object had to be (or would be) written."""
+        return self.before != self.after
+
+
+def secret_objects(namespace: str, peers: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the right to read Secrets beside BGP peers, and nowhere else.
+
+    RBAC knows names, not types, and which names peers use is not known beforehand.
+    """
+    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{peers}"
+    return [
+        (f"{rbac}/roles", _rbac("Role", SECRETS, rules=[_rule("", ["secrets"], _READ)])),
+        (f"{rbac}/rolebindings", _binding("RoleBinding", "Role", namespace, SECRETS)),
+    ]
+
+
+def objects(namespace: str, pool_namespace: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Return (collection, object) pairs in the order in which they must be made.
+
+    Args:
+        namespace: Home of account, token and Lease.
+        pool_namespace: Where the objects of metallb.io are, with what edges write and read there;
+            "" leaves these rights out.
+    """
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    inside = f"/api/v1/namespaces/{namespace}"
+    return [
+        (_NAMESPACES, _object("v1", "Namespace", namespace)),
+        (f"{inside}/serviceaccounts", _object("v1", "ServiceAccount", ACCOUNT)),
+        (f"{rbac}/clusterroles", _rbac("ClusterRole", rules=_cluster_rules())),
+        (f"{rbac}/clusterrolebindings", _binding("ClusterRoleBinding", "ClusterRole", namespace)),
+        (f"{rbac}/namespaces/{namespace}/roles", _rbac("Role", rules=_lease_rules())),
+        (
+            f"{rbac}/namespaces/{namespace}/rolebindings",
+            _binding("RoleBinding", "Role", namespace),
+        ),
+        *_pool_rights(pool_namespace, namespace),
+        (f"{inside}/secrets", _token_secret()),
+    ]
+
+
+def _pool_rights(where: str, account_in: str) -> list[tuple[str, dict[str, Any]]]:
+    if not where:
+        return []
+    inside = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{where}"
+    return [
+        (f"{inside}/roles", _rbac("Role", rules=_pool_rules())),
+        (f"{inside}/rolebindings", _binding("RoleBinding", "Role", account_in)),
+    ]
+
+
+def _cluster_rules() -> list[dict[str, Any]]:
+    return [
+        _rule("", ["namespaces", "nodes", "services"], _READ),
+        _rule("discovery.k8s.io", ["endpointslices"], _READ),
+        _rule("metallb.io", _METALLB, _READ),
+        # Counters of a pool: how many addresses are in use, how many are left.
+        _rule("metallb.io", ["ipaddresspools/status"], ["patch"]),
+        # The record of an allocation, and the note beside it that names the pool.
+        _rule("", ["services/status"], ["patch"]),
+        # A repeated Event raises its count: read, then patch.
+        _rule("", ["events"], ["create", "get", "patch"]),
+    ]
+
+
+def _lease_rules() -> list[dict[str, Any]]:
+    return [_rule("coordination.k8s.io", ["leases"], ["create", "get", "update"])]
+
+
+def _pool_rules() -> list[dict[str, Any]]:
+    reports, state = ["servicel2statuses", "servicebgpstatuses"], "configurationstates"
+    return [
+        # Who announces what: each edge keeps its own objects true.
+        _rule("metallb.io", reports, ["create", "delete", "list", "patch"]),
+        # Whether the objects can be used: names are fixed, so each is looked at before it is made.
+        _rule("metallb.io", [state], ["create", "delete", "get", "list", "patch"]),
+        _rule("metallb.io", [f"{kind}/status" for kind in (*reports, state)], ["patch"]),
+    ]
+
+
+def _rule(group: str, resources: list[str], verbs: list[str]) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": resources, "verbs": verbs}
+
+
+def _object(version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:
+    meta: dict[str, Any] = {"name": name, "labels": dict(LABELS)}
+    return {"apiVersion": version, "kind": kind, "metadata": meta, **fields}
+
+
+def _rbac(kind: str, name: str = ACCOUNT, **fields: Any) -> dict[str, Any]:
+    return _object("rbac.authorization.k8s.io/v1", kind, name, **fields)
+
+
+def _binding(kind: str, role: str, namespace: str, name: str = ACCOUNT) -> dict[str, Any]:
+    return _rbac(
+        kind,
+        name,
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name},
+        subjects=[{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}],
+    )
+
+
+def _token_secret() -> dict[str, Any]:
+    # A token bound to nothing but its account: edges are no pods, and can't renew projected ones
+    # while the API server is away.
+    secret = _object("v1", "Secret", ACCOUNT, type="kubernetes.io/service-account-token")
+    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": ACCOUNT}
+    return secret
+
+
+def ensure_access(
+    api: KubeApi, namespace: str, *, pool_namespace: str = "", peers: str = "", check: bool = False
+) -> list[AccessChange]:
+    """Make namespace, account, rights and token exist as they should.
+
+    Args:
+        api: An account that may make them.
+        namespace: Home of account and Lease.
+        pool_namespace: Namespace of the objects of metallb.io, where edges write what they
+            announce; "" for none. It is made if it is missing, and otherwise left as it is: it
+            may be MetalLB's.
+        peers: Namespace of BGP peers whose Secrets may be read, "" for none; one that does not
+            exist is passed over.
+        check: Report only.
+
+    Raises:
+        ApiError, ApiUnavailableError: The API server refused or did not answer.
+    """
+    changes = []
+    if pool_namespace and get(api, f"{_NAMESPACES}/{pool_namespace}") is None:
+        made = _object("v1", "Namespace", pool_namespace)
+        changes.append(ensure(api, _NAMESPACES, made, check))
+    wanted = objects(namespace, pool_namespace)
+    if peers and (get(api, f"{_NAMESPACES}/{peers}") is not None or peers == pool_namespace):
+        wanted += secret_objects(namespace, peers)
+    return changes + [ensure(api, path, one, check) for path, one in wanted]
+
+
+def remove_access(
+    api: KubeApi, namespace: str, *, pool_namespace: str = "", peers: str = "", check: bool = False
+) -> list[AccessChange]:
+    """Remove account and rights, then the namespace (with Lease and token in it).
+
+    The namespace of the pools is cluster_namespace.py's: others may use it.
+    """
+    changes = []
+    known = objects(namespace, pool_namespace)
+    known += secret_objects(namespace, peers) if peers else []
+    for path, wanted in reversed(known):
+        name = wanted["metadata"]["name"]
+        found = get(api, f"{path}/{name}")
+        if found is not None and not check:
+            api.request("DELETE", f"{path}/{name}")
+        before = {} if found is None else shared(wanted, found)
+        changes.append(AccessChange(f"{wanted['kind']} {name}", before, {}))
+    return changes
+
+
+def ensure(
+    api: KubeApi,
+    path: str,
+    wanted: dict[str, Any],
+    check: bool,
+    *,
+    known: dict[str, Any] | None = None,
+) -> AccessChange:
+    """Make one object have the fields that are wanted.
+
+    Args:
+        api: An account that may.
+        path: The collection.
+        wanted: The object; fields that it lacks are left as they are.
+        check: Only say what would be done.
+        known: The object as it stands, if it was read already.
+
+    Raises:
+        ApiError, ApiUnavailableError: The API server refused or did not answer.
+    """
+    name = wanted["metadata"]["name"]
+    found = known or get(api, f"{path}/{name}")
+    before = {} if found is None else shared(wanted, found)
+    change = AccessChange(f"{wanted['kind']} {name}", before, wanted)
+    if change.changed and not check:
+        if found is None:
+            api.request("POST", path, body=wanted)
+        else:
+            api.request("PATCH", f"{path}/{name}", body=wanted, content_type=MERGE_PATCH)
+    return change
+
+
+def get(api: KubeApi, path: str) -> dict[str, Any] | None:
+    """Read an object; None where there is none."""
+    try:
+        data: dict[str, Any] = msgspec.json.decode(api.request("GET", path))
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+    return data
+
+
+def shared(wanted: Any, found: Any) -> Any:
+    """What is there of the fields that are wanted; defaults of the API server don't count."""
+    if isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        return {key: shared(wanted[key], found[key]) for key in wanted if key in found}
+    same_length = isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found)
+    if same_length:
+        return [shared(one, other) for one, other in zip(wanted, found, strict=True)]
+    return found
+
+
+def edge_kubeconfig(api: KubeApi, namespace: str, admin: Path, server: str | None = None) -> str:
+    """Return a kubeconfig for the account; waits until the cluster has filled in the token.
+
+    Args:
+        api: An account that may read the Secret.
+        namespace: Where the Secret is.
+        admin: Kubeconfig from which server and its CA are taken.
+        server: URL of the API server as edges reach it; None takes the admin's.
+
+    Raises:
+        AccessError: No token came, e.g. no controller manager runs.
+        KubeConfigError: The admin's kubeconfig can't be used.
+    """
+    token = _token(api, namespace)
+    cluster = _cluster(admin)
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": "cluster", "cluster": {**cluster, "server": server or cluster["server"]}}
+        ],
+        "users": [{"name": ACCOUNT, "user": {"token": token}}],
+        "contexts": [{"name": "edge", "context": {"cluster": "cluster", "user": ACCOUNT}}],
+        "current-context": "edge",
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _token(api: KubeApi, namespace: str) -> str:
+    path = f"/api/v1/namespaces/{namespace}/secrets/{ACCOUNT}"
+    deadline = time.monotonic() + _TOKEN_SECONDS
+    while True:
+        secret = get(api, path) or {}
+        token = secret.get("data", {}).get("token")
+        if token:
+            return base64.b64decode(token).decode()
+        if time.monotonic() > deadline:
+            raise AccessError(
+                f"Secret {namespace}/{ACCOUNT} got no token in {_TOKEN_SECONDS:g} s: is a "
+                "controller manager with the token controller running?"
+            )
+        time.sleep(0.2)
+
+
+def _cluster(admin: Path) -> dict[str, Any]:
+    """The admin's current cluster, with the CA inline."""
+    try:
+        config = yaml.safe_load(admin.read_text())
+        current = config["current-context"]
+        context = next(c["context"] for c in config["contexts"] if c["name"] == current)
+        found = next(c["cluster"] for c in config["clusters"] if c["name"] == context["cluster"])
+        cluster = {"server": found["server"]}
+        if "certificate-authority" in found:
+            authority = (admin.parent / found["certificate-authority"]).read_bytes()
+            cluster["certificate-authority-data"] = base64.b64encode(authority).decode()
+        elif "certificate-authority-data" in found:
+            cluster["certificate-authority-data"] = found["certificate-authority-data"]
+    except (OSError, KeyError, TypeError, StopIteration, yaml.YAMLError) as error:
+        raise KubeConfigError(
+            f"kubeconfig {admin}: no current cluster can be read from it: {error!r}"
+        ) from error
+    return cluster

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ServiceL2Status and ServiceBGPStatus: rows, the writer's comparisons, requests, signs of life."""
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from fairlead.agent.heartbeat import BEAT_SECONDS, SILENCE_SECONDS, Heartbeat, Liveness
+from fairlead.agent.status_object_writer import ReportWriter, Rows, report_rows
+from fairlead.agent.wanted import Held
+from fairlead.cluster.client import ApiError, KubeApi
+from fairlead.cluster.collection import MANAGED_LABEL
+from fairlead.cluster.lease import Lease, LeaseSpec
+from fairlead.cluster.status_objects import (
+    NODE_LABEL,
+    Report,
+    ReportKind,
+    ReportMeta,
+    ReportObject,
+    ReportStore,
+)
+from fairlead.model.names import Forwarding, ObjectKey, Protocol
+from fairlead.model.plan import BgpAnnouncement, VirtualServer
+from unit.cluster.scripted_api import ScriptedApi, eventually, reply, serving
+
+WEB, DNS = ObjectKey("shop", "web"), ObjectKey("shop", "dns")
+BASE = "/apis/metallb.io/v1beta1/namespaces/metallb-system"
+VIP, OTHER = ip_address("192.0.2.10"), ip_address("192.0.2.11")
+
+
+def l2(service: ObjectKey = WEB, *names: str, edge: str = "edge1") -> Report:
+    return Report(ReportKind.L2, edge, service, names or ("eth0",))
+
+
+def bgp(service: ObjectKey = WEB, *names: str, edge: str = "edge1") -> Report:
+    return Report(ReportKind.BGP, edge, service, names or ("router",))
+
+
+def server(service: ObjectKey, address: object, port: int = 80) -> VirtualServer:
+    return VirtualServer(
+        address=address,  # type: ignore[arg-type]
+        protocol=Protocol.TCP,
+        port=port,
+        scheduler="mh",
+        flags=(),
+        forwarding=Forwarding.DSR,
+        service=service,
+    )
+
+
+def rows(*reports: Report) -> Rows:
+    return {(one.kind, one.service): one for one in reports}
+
+
+CARD = {VIP: ("eth0",)}
+
+# -- rows -----------------------------------------------------------------------------------------
+
+HOST = BgpAnnouncement(prefix="192.0.2.10/32", peers=("west", "east"))
+WIDE = BgpAnnouncement(prefix="192.0.2.0/24", peers=("core",))
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        (Held(), {}),
+        (Held(lan=frozenset({VIP})), rows(l2())),
+        (Held(lan=frozenset({OTHER})), {}),
+        (Held(bgp=frozenset({VIP})), rows(bgp(WEB, "core", "east", "west"))),
+        (
+            Held(lan=frozenset({VIP}), bgp=frozenset({VIP})),
+            rows(l2(), bgp(WEB, "core", "east", "west")),
+        ),
+    ],
+)
+def test_only_what_stands_here_is_told(held: Held, expected: Rows) -> None:
+    wanted = [server(WEB, VIP), server(WEB, VIP, 443)]
+    assert report_rows("edge1", wanted, held, CARD, [HOST, WIDE]) == expected
+
+
+def test_services_that_share_an_address_are_told_each() -> None:
+    wanted = [server(WEB, VIP), server(DNS, VIP, 53)]
+    told = report_rows("edge1", wanted, Held(lan=frozenset({VIP})), CARD, [])
+    assert told == rows(l2(), l2(DNS))
+
+
+def test_dual_stack_service_has_one_row_with_the_peers_of_both() -> None:
+    six = ip_address("2001:db8::1")
+    routes = [HOST, BgpAnnouncement(prefix="2001:db8::1/128", peers=("six",))]
+    wanted = [server(WEB, VIP), server(WEB, six)]
+    told = report_rows("edge1", wanted, Held(bgp=frozenset({VIP, six})), CARD, routes)
+    assert told == rows(bgp(WEB, "east", "six", "west"))
+
+
+# -- the writer -----------------------------------------------------------------------------------
+
+
+class Shelf:
+    """The objects, in memory, as `ReportStore` shows them."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, tuple[ReportKind, ReportObject]] = {}
+        self.writes: list[str] = []
+        self.served = set(ReportKind)
+        self.error: ApiError | None = None
+        self._count = 0
+
+    def put(self, report: Report, **status: object) -> str:
+        self._count += 1
+        name = f"{report.kind.value[2]}{self._count}"
+        meta = ReportMeta(name, report.labels())
+        self.objects[name] = (report.kind, ReportObject(meta, {**report.status(), **status}))
+        return name
+
+    def told(self) -> list[dict[str, object]]:
+        return [found.status for _, found in self.objects.values()]
+
+    def _find(self, kind: ReportKind, edges: list[str], own: bool) -> list[ReportObject] | None:
+        if self.error is not None:
+            raise self.error
+        if kind not in self.served:
+            return None
+        found = [one for of, one in self.objects.values() if of is kind]
+        return [one for one in found if (one.metadata.labels[NODE_LABEL] in edges) is own]
+
+    def own(self, kind: ReportKind, edge: str) -> list[ReportObject] | None:
+        return self._find(kind, [edge], own=True)
+
+    def of_others(self, kind: ReportKind, edges: list[str]) -> list[ReportObject]:
+        return self._find(kind, edges, own=False) or []
+
+    def create(self, report: Report) -> None:
+        if report.service.name == "refused":
+            raise ApiError("POST", "/x", 422)
+        self.writes.append(f"create {report.kind.name} {report.service}")
+        self.put(report)
+
+    def mend(self, found: ReportObject, report: Report) -> None:
+        self.writes.append(f"mend {found.metadata.name}")
+        found.status.update(report.status())
+
+    def delete(self, kind: ReportKind, found: ReportObject) -> None:
+        assert self.objects[found.metadata.name][0] is kind
+        self.writes.append(f"delete {found.metadata.name}")
+        del self.objects[found.metadata.name]
+
+
+class Leases:
+    """Lease stores by edge."""
+
+    def __init__(self) -> None:
+        self.leases: dict[str, Lease] = {}
+        self.now = 0.0
+        self.writes = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def of(self, edge: str) -> "LeaseOf":
+        return LeaseOf(self, edge)
+
+    def heartbeat(self, edge: str) -> Heartbeat:
+        return Heartbeat(self.of(edge), edge, clock=self.clock)
+
+
+class LeaseOf:
+    def __init__(self, leases: Leases, edge: str) -> None:
+        self._leases, self._edge = leases, edge
+
+    def get(self) -> Lease | None:
+        return self._leases.leases.get(self._edge)
+
+    def create(self, spec: LeaseSpec) -> Lease:
+        assert self._edge not in self._leases.leases
+        self._leases.writes += 1
+        lease = Lease(metadata=Lease.__annotations__["metadata"](resourceVersion="1"), spec=spec)
+        self._leases.leases[self._edge] = lease
+        return lease
+
+    def put(self, lease: Lease) -> Lease:
+        self._leases.writes += 1
+        lease.metadata.resourceVersion = str(int(lease.metadata.resourceVersion) + 1)
+        self._leases.leases[self._edge] = lease
+        return lease
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.shelf, self.leases = Shelf(), Leases()
+        self.wanted: Rows = {}
+        self.leading = False
+        self.writer = ReportWriter(
+            self.shelf,  # type: ignore[arg-type]
+            self.leases.heartbeat("edge1"),
+            Liveness(self.leases.of, clock=self.leases.clock),
+            rows=lambda: self.wanted,
+            edge="edge1",
+            edges=["edge1", "edge2"],
+            leading=lambda: self.leading,
+        )
+        self.writer.start()
+
+    def settle(self, *reports: Report) -> list[str]:
+        self.wanted = rows(*reports)
+        self.shelf.writes.clear()
+        self.writer.look()
+        eventually(lambda: self.writer.idle)
+        return list(self.shelf.writes)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.writer.stop()
+
+
+def test_objects_come_and_go_with_the_announcement(bench: Bench) -> None:
+    assert bench.settle(l2(), bgp()) == ["create L2 shop/web", "create BGP shop/web"]
+    assert bench.shelf.told() == [
+        {
+            "node": "edge1",
+            "serviceName": "web",
+            "serviceNamespace": "shop",
+            "interfaces": [{"name": "eth0"}],
+        },
+        {"node": "edge1", "serviceName": "web", "serviceNamespace": "shop", "peers": ["router"]},
+    ]
+    assert bench.settle(l2(), bgp()) == []
+    assert bench.settle(l2()) == ["delete bgp-2"]
+    assert bench.settle() == ["delete l2-1"]
+
+
+def test_what_people_edit_is_mended(bench: Bench) -> None:
+    name = bench.shelf.put(l2(), interfaces=[{"name": "forged"}])
+    assert bench.settle(l2()) == [f"mend {name}"]
+    assert bench.shelf.told() == [l2().status()]
+
+
+def test_an_object_without_status_is_filled_in(bench: Bench) -> None:
+    name = bench.shelf.put(l2())
+    bench.shelf.objects[name][1].status.clear()
+    assert bench.settle(l2()) == [f"mend {name}"]
+
+
+def test_what_cannot_be_mended_is_made_anew(bench: Bench) -> None:
+    name = bench.shelf.put(l2(), node="edge7")
+    assert bench.settle(l2()) == [f"delete {name}", "create L2 shop/web"]
+
+
+def test_a_second_object_about_a_service_is_deleted(bench: Bench) -> None:
+    bench.shelf.put(l2())
+    second = bench.shelf.put(l2())
+    assert bench.settle(l2()) == [f"delete {second}"]
+
+
+def test_peers_that_change_are_mended(bench: Bench) -> None:
+    bench.settle(bgp(WEB, "west"))
+    assert bench.settle(bgp(WEB, "east", "west")) == ["mend bgp-1"]
+
+
+def test_one_refused_object_does_not_hold_up_the_others(bench: Bench) -> None:
+    refused = ObjectKey("shop", "refused")
+    assert bench.settle(l2(refused), l2(WEB)) == ["create L2 shop/web"]
+
+
+def test_without_definitions_it_is_quiet(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.shelf.served.clear()
+    assert bench.settle(l2(), bgp()) == []
+    assert not caplog.records
+    bench.shelf.served.add(ReportKind.L2)
+    assert bench.settle(l2(), bgp()) == ["create L2 shop/web"]
+
+
+def test_without_the_right_it_says_so_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.shelf.error = ApiError("GET", "/x", 403)
+    bench.settle(l2())
+    bench.settle(l2())
+    assert [record.message for record in caplog.records] == [
+        "status objects: API server: GET /x: HTTP 403 : "
+    ]
+
+
+def test_an_outage_is_tried_again(bench: Bench) -> None:
+    bench.shelf.error = ApiError("GET", "/x", 503)
+    bench.wanted = rows(l2())
+    bench.writer.look()
+    eventually(lambda: bench.writer._attempts.complaint)
+    bench.shelf.error = None
+    eventually(lambda: bench.writer.idle)
+    assert bench.shelf.writes == ["create L2 shop/web"]
+
+
+def test_objects_of_other_edges_are_left_to_the_leader(bench: Bench) -> None:
+    gone = bench.shelf.put(bgp(edge="edge9"))
+    bench.shelf.put(bgp(edge="edge2"))
+    assert bench.settle() == []
+    bench.leading = True
+    assert bench.settle() == [f"delete {gone}"]
+
+
+def test_leader_deletes_what_a_silent_edge_told(bench: Bench) -> None:
+    bench.leading = True
+    stale = bench.shelf.put(bgp(edge="edge2"))
+    two = bench.leases.heartbeat("edge2")
+    two.beat()
+    assert bench.settle() == []
+    bench.leases.now += SILENCE_SECONDS - 1
+    two.beat()
+    assert bench.settle() == []
+    bench.leases.now += SILENCE_SECONDS - 1
+    assert bench.settle() == []
+    bench.leases.now += 1
+    assert bench.settle() == [f"delete {stale}"]
+
+
+def test_an_edge_renews_its_lease_every_ten_seconds() -> None:
+    leases = Leases()
+    heart = leases.heartbeat("edge1")
+    for _ in range(5):
+        heart.beat()
+    assert leases.writes == 1
+    leases.now += BEAT_SECONDS
+    heart.beat()
+    assert leases.writes == 2
+    assert leases.leases["edge1"].spec.holderIdentity == "edge1"
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def api_server() -> Iterator[ScriptedApi]:
+    yield from serving()
+
+
+@pytest.fixture
+def store(api_server: ScriptedApi, tmp_path: Path) -> ReportStore:
+    return ReportStore(KubeApi(api_server.kubeconfig(tmp_path)), "metallb-system")
+
+
+def test_object_is_made_with_labels_and_then_gets_its_status(
+    api_server: ScriptedApi, store: ReportStore
+) -> None:
+    path = f"{BASE}/servicel2statuses"
+    api_server.on("POST", path, reply({"metadata": {"name": "l2-abcde"}}, 201))
+    api_server.on("PATCH", f"{path}/l2-abcde/status", reply({}))
+    store.create(l2())
+    made, filled = (request[3] for request in api_server.requests)
+    assert made == {
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "ServiceL2Status",
+        "metadata": {
+            "generateName": "l2-",
+            "labels": {
+                "metallb.io/node": "edge1",
+                "metallb.io/service-name": "web",
+                "metallb.io/service-namespace": "shop",
+                "app.kubernetes.io/managed-by": "fairlead",
+            },
+        },
+    }
+    assert filled == {"status": l2().status()}
+
+
+def test_lists_ask_for_objects_of_ours_only_and_follow_pages(
+    api_server: ScriptedApi, store: ReportStore
+) -> None:
+    path = f"{BASE}/servicebgpstatuses"
+    one = {"metadata": {"name": "bgp-1", "labels": bgp().labels()}, "status": bgp().status()}
+    api_server.on("GET", path, reply({"metadata": {"continue": "more"}, "items": [one]}))
+    api_server.on("GET", path, reply({"metadata": {}, "items": [{"metadata": {"name": "b"}}]}))
+    found = store.own(ReportKind.BGP, "edge1") or []
+    assert [(item.metadata.name, item.service) for item in found] == [
+        ("bgp-1", WEB),
+        ("b", ObjectKey("", "")),
+    ]
+    assert found[0].tells(bgp())
+    queries = [request[2] for request in api_server.requests]
+    assert queries[0]["labelSelector"] == f"{MANAGED_LABEL}=fairlead,{NODE_LABEL}=edge1"
+    assert queries[1]["continue"] == "more"
+    api_server.on("GET", path, reply({"metadata": {}, "items": []}))
+    store.of_others(ReportKind.BGP, ["edge2", "edge1"])
+    selector = api_server.requests[-1][2]["labelSelector"]
+    assert selector == f"{MANAGED_LABEL}=fairlead,{NODE_LABEL} notin (edge1,edge2)"
+
+
+def test_kind_that_is_not_served_and_object_that_is_gone_are_no_errors(
+    api_server: ScriptedApi, store: ReportStore
+) -> None:
+    assert store.own(ReportKind.L2, "edge1") is None
+    assert store.of_others(ReportKind.L2, ["edge1"]) == []
+    store.delete(ReportKind.L2, ReportObject(ReportMeta("l2-gone")))
+    assert api_server.requests[-1][:2] == ("DELETE", f"{BASE}/servicel2statuses/l2-gone")
