@@ -87,6 +87,7 @@ def test_a_broken_object_is_told_and_the_rest_is_planned():
         ({"edges": [{"name": "e", "address": "x"}]}, "edges[0].address: 'x' is not an IP address"),
         ({"edges": [], "pols": []}, "unknown field `pols`"),
         ({"pools": [{"name": "p", "addresses": ["10.0.0.0/99"]}]}, "pools[0].addresses[0]: "),
+        ({"service_sync": "playbook"}, "service_sync: 'playbook' is not offered: "),
         ({"scheduler": "best"}, "scheduler: 'best' is not one of mh, "),
     ],
 )

@@ -28,10 +28,9 @@ __all__ = [
 
 
 class ServiceSync(StrEnum):
-    """Who makes Services true: the agents at once, or only a playbook run (change windows)."""
+    """Who makes Services true: the agents, at once."""
 
     LIVE = "live"
-    PLAYBOOK = "playbook"
 
 
 class Edge(msgspec.Struct, frozen=True, kw_only=True):

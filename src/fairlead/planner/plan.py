@@ -24,9 +24,8 @@ from fairlead.planner.trail import Trail
 def make_plan(snapshot: Snapshot, inventory: Inventory, trail: Trail | None = None) -> Plan:
     """Compute the whole plan. Pure and deterministic; the order of the input does not matter.
 
-    What edges carry are the allocator's decisions, not yet what status says: the caller writes
-    status (playbook mode) or only looks (`fairlead plan`). `trail` takes down what the allocator
-    looked at for one Service (`fairlead.planner.explain`).
+    What edges carry are the allocator's decisions, not yet what status says. `trail` takes down
+    what the allocator looked at for one Service (`fairlead.planner.explain`).
     """
     pools, pool_errors = usable_pools(inventory, snapshot.pools)
     adverts = adverts_of(snapshot, inventory, pools)
