@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi, KubeConfigError
+from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi
+from fairlead.cluster.kubeconfig import KubeConfigError
 from fairlead.model.errors import FairleadError
 
 ACCOUNT = "fairlead-edge"

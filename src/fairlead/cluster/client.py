@@ -1,41 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP towards the API server; the only file that imports `kubernetes`.
+"""HTTP towards the API server.
 
-The official client does what is tedious and security-relevant: kubeconfig, in-cluster token, CA and
-client certificates, proxies. Its typed models are not used: a typed watch costs 1.5 ms of CPU per
+The typed models of the official client are not used: a typed watch costs 1.5 ms of CPU per
 EndpointSlice where msgspec on the same bytes costs 60 us, so requests go to its urllib3 pool and
 bytes come back.
 """
 
 import contextlib
-import logging
-import socket
-import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
 import urllib3
-from kubernetes import client, config
-from kubernetes.config.config_exception import ConfigException
-from urllib3.connection import HTTPConnection
 
+from fairlead.cluster.kubeconfig import KubeConfig
 from fairlead.model.errors import FairleadError
 
-log = logging.getLogger(__name__)
-
-# A peer that vanished without a FIN (power loss, cut cable) is found in about 25 s even on a watch
-# that never sends: probe after 10 s of silence, three probes 5 s apart; unacknowledged writes
-# give up after 20 s.
-SOCKET_OPTIONS = [
-    *HTTPConnection.default_socket_options,
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 20_000),
-]
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 15.0
 MERGE_PATCH = "application/merge-patch+json"
@@ -71,16 +52,14 @@ class ApiUnavailableError(FairleadError):
     """The API server could not be reached or went away in mid-answer."""
 
 
-class KubeConfigError(FairleadError):
-    """The kubeconfig can't be used."""
-
-
 class ApiStream:
     """The open body of a watch; `read` blocks until bytes arrive."""
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, path: str) -> None:
-        self._response = response
-        self._path = path
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, path: str, broken: Callable[[], None]
+    ) -> None:
+        """Read from a response; `broken` is called when that fails."""
+        self._response, self._path, self._broken = response, path, broken
 
     def read(self) -> bytes:
         """Return what has arrived, at least one byte; b"" at the end of the body.
@@ -93,6 +72,7 @@ class ApiStream:
             return self._response.read1(1 << 20)
         except (urllib3.exceptions.HTTPError, OSError, ValueError, AttributeError) as error:
             # ValueError and AttributeError: the file was closed by `close` from another thread.
+            self._broken()
             raise ApiUnavailableError(f"API server: watch {self._path}: {error}") from error
 
     def close(self) -> None:
@@ -104,7 +84,11 @@ class ApiStream:
 
 
 class KubeApi:
-    """Requests to one API server; safe to share between threads."""
+    """Requests to one API server; safe to share between threads.
+
+    Whenever a request fails, whatever the failure, the kubeconfig is read anew if it changed: a
+    playbook may have handed over another token, CA or API server.
+    """
 
     def __init__(self, kubeconfig: Path | None) -> None:
         """Read the kubeconfig; None takes the service account of a pod.
@@ -112,49 +96,24 @@ class KubeApi:
         Raises:
             KubeConfigError: It can't be read or lacks what is needed.
         """
-        self._kubeconfig = kubeconfig
-        self._lock = threading.Lock()
-        self._stamp = 0
-        self._load()
+        self._kubeconfig = KubeConfig(kubeconfig)
 
-    def _load(self) -> None:
-        settings = client.Configuration()
-        settings.socket_options = SOCKET_OPTIONS
-        settings.connection_pool_maxsize = 16  # one per watch, and the writers'
-        try:
-            if self._kubeconfig is None:
-                config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
-            else:
-                self._stamp = self._kubeconfig.stat().st_mtime_ns
-                config.load_kube_config(  # type: ignore[no-untyped-call]
-                    config_file=str(self._kubeconfig), client_configuration=settings
-                )
-            pool = client.ApiClient(settings).rest_client.pool_manager
-        except (ConfigException, OSError, ValueError, TypeError, KeyError) as error:
-            where = self._kubeconfig or "in-cluster service account"
-            raise KubeConfigError(
-                f"kubeconfig {where}: {error}; check the path that is configured, and the file"
-            ) from error
-        if not settings.verify_ssl:
-            # The operator asked for it; once is enough, urllib3 would say it at every request.
-            log.warning("kubeconfig switches off TLS verification: the API server is not verified")
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        self._settings, self._pool, self._host = settings, pool, settings.host.rstrip("/")
+    @property
+    def generation(self) -> int:
+        """Which kubeconfig is in force, counted from 1: a new one may be another API server's."""
+        return self._kubeconfig.connection.generation
 
-    def reload(self) -> None:
-        """Read the kubeconfig again if it changed: after a 401, a playbook may have rotated it."""
-        with self._lock:
-            if self._kubeconfig is None:
-                return
-            with contextlib.suppress(OSError, KubeConfigError):
-                if self._kubeconfig.stat().st_mtime_ns != self._stamp:
-                    self._load()
+    @property
+    def kubeconfig_error(self) -> str:
+        """Why the kubeconfig as it stands can't be used (an older one is in force), "" if it can.
+
+        As of the last failed request: the file is not looked at while all is well.
+        """
+        return self._kubeconfig.error
 
     def _headers(self, content_type: str | None) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "fairlead-agent"}
-        with self._lock:  # the hook behind this call may re-read a rotated token
-            token = self._settings.get_api_key_with_prefix("BearerToken")
-        if token:
+        if token := self._kubeconfig.authorization():
             headers["Authorization"] = token
         if content_type is not None:
             headers["Content-Type"] = content_type
@@ -170,9 +129,10 @@ class KubeApi:
         content_type: str | None = None,
         read_timeout: float = READ_TIMEOUT,
     ) -> urllib3.BaseHTTPResponse:
-        url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
+        connection = self._kubeconfig.connection
+        url = f"{connection.host}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
-            return self._pool.request(
+            response = connection.pool.request(
                 method,
                 url,
                 body=body,
@@ -182,8 +142,14 @@ class KubeApi:
                 redirect=False,
                 preload_content=False,
             )
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except Exception as error:  # urllib3's, the socket's, or of a plugin that gives tokens
+            self._kubeconfig.refresh()
             raise ApiUnavailableError(f"API server: {method} {path}: {error}") from error
+        if not 200 <= response.status < 300:
+            data = self._body(response, method, path)
+            self._kubeconfig.refresh()
+            raise ApiError(method, path, response.status, data)
+        return response
 
     def request(
         self,
@@ -208,11 +174,7 @@ class KubeApi:
             body=payload,
             content_type=content_type if payload is not None else None,
         )
-        data = self._body(response, method, path)
-        if not 200 <= response.status < 300:
-            self._note(response.status)
-            raise ApiError(method, path, response.status, data)
-        return data
+        return self._body(response, method, path)
 
     def stream(
         self, path: str, query: Mapping[str, str | int], *, read_timeout: float
@@ -224,21 +186,14 @@ class KubeApi:
             ApiUnavailableError: No answer.
         """
         response = self._open("GET", path, query, read_timeout=read_timeout)
-        if response.status != 200:
-            self._note(response.status)
-            raise ApiError("GET", path, response.status, self._body(response, "GET", path))
-        return ApiStream(response, path)
+        return ApiStream(response, path, self._kubeconfig.refresh)
 
-    def _note(self, status: int) -> None:
-        if status == 401:
-            self.reload()
-
-    @staticmethod
-    def _body(response: urllib3.BaseHTTPResponse, method: str, path: str) -> bytes:
+    def _body(self, response: urllib3.BaseHTTPResponse, method: str, path: str) -> bytes:
         try:
             data = response.read()
         except (urllib3.exceptions.HTTPError, OSError) as error:
             response.close()
+            self._kubeconfig.refresh()
             raise ApiUnavailableError(f"API server: {method} {path}: {error}") from error
         response.release_conn()
         return data

@@ -7,7 +7,8 @@ One thread per kind, all feeding one queue. What a thread guarantees to the read
 * An object that can't be decoded is a `Failed`, never the end of the stream; the reader keeps the
   last good version.
 * A broken connection is silent: reconnect continues from the last resourceVersion. Only when the
-  API server no longer has that version (410) a new `Listed` is sent.
+  API server no longer has that version (410), or another kubeconfig came into force, a new
+  `Listed` is sent.
 
 Facts: API concepts, "Efficient detection of changes" (kubernetes.io); a watch ends normally after
 `timeoutSeconds`; bookmarks move the resourceVersion about once a minute; 410 comes as HTTP status
@@ -128,6 +129,7 @@ class Watcher(Generic[T]):
         self._stopped = threading.Event()
         self._stream: ApiStream | None = None
         self._version = ""
+        self._generation = 0  # of the kubeconfig with which the kind was listed
         self._absences = 0
         self.state = WatchState(target.kind)
 
@@ -147,7 +149,7 @@ class Watcher(Generic[T]):
         """List, watch, recover; returns after `stop`."""
         while not self._stopped.is_set():
             try:
-                if not self._version:
+                if not self._version or self._elsewhere():
                     self._list()
                 self._watch()
             except _ExpiredError:
@@ -159,6 +161,10 @@ class Watcher(Generic[T]):
                 self._failed(str(error))
             finally:
                 self.state.connected = False
+
+    def _elsewhere(self) -> bool:
+        """Whether the kubeconfig was read anew since: our place may be another API server's."""
+        return self._generation != self._api.generation
 
     # -- recovery ---------------------------------------------------------------------------
 
@@ -215,6 +221,7 @@ class Watcher(Generic[T]):
     # -- list -------------------------------------------------------------------------------
 
     def _list(self) -> None:
+        self._version, self._generation = "", self._api.generation
         found: list[T | ObjectError] = []
         token, limit = "", self._page
         while True:
@@ -274,7 +281,7 @@ class Watcher(Generic[T]):
         pending: list[bytes] = []  # pieces of a line that is not complete yet
         while not self._stopped.is_set():
             data = stream.read()
-            if not data:
+            if not data or self._elsewhere():
                 return  # a half line at the end is dropped: the next watch sends it again
             received = time.monotonic_ns()
             if b"\n" not in data:

@@ -5,7 +5,9 @@ It exists for what a real API server does rarely and not on demand: a body cut i
 the stream, silence, bookmarks from the past.
 """
 
+import base64
 import json
+import ssl
 import threading
 import time
 from collections import defaultdict, deque
@@ -57,8 +59,13 @@ class ScriptedApi(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", port), Handler)
+        self.scheme = "https" if tls else "http"
+        if tls:
+            self.socket = tls.wrap_socket(
+                self.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.steps: dict[tuple[str, str], deque[Step]] = defaultdict(deque)
         self.requests: list[tuple[str, str, dict[str, str], Any, dict[str, str]]] = []
         self.closing = threading.Event()
@@ -74,8 +81,14 @@ class ScriptedApi(ThreadingHTTPServer):
     def count(self, verb: str, path: str) -> int:
         return sum(1 for seen in list(self.requests) if seen[:2] == (verb, path))
 
-    def kubeconfig(self, folder: Path, token: str = "sesame") -> Path:
+    def kubeconfig(
+        self, folder: Path, token: str = "sesame", authority: Path | None = None
+    ) -> Path:
         path = folder / "kubeconfig"
+        cluster = {"server": f"{self.scheme}://127.0.0.1:{self.server_port}"}
+        if authority:
+            data = base64.b64encode(authority.read_bytes()).decode()
+            cluster["certificate-authority-data"] = data
         path.write_text(
             json.dumps(
                 {
@@ -83,12 +96,7 @@ class ScriptedApi(ThreadingHTTPServer):
                     "kind": "Config",
                     "current-context": "c",
                     "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-                    "clusters": [
-                        {
-                            "name": "c",
-                            "cluster": {"server": f"http://127.0.0.1:{self.server_port}"},
-                        }
-                    ],
+                    "clusters": [{"name": "c", "cluster": cluster}],
                     "users": [{"name": "u", "user": {"token": token}}],
                 }
             )

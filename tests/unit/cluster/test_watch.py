@@ -2,6 +2,7 @@
 """The watch against a server that misbehaves on demand; HTTP, chunks and threads are real."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -12,7 +13,7 @@ import pytest
 
 from fairlead.backoff import Backoff
 from fairlead.cluster import watch as kube_watch
-from fairlead.cluster.client import KubeApi
+from fairlead.cluster.client import ApiError, KubeApi
 from fairlead.cluster.watch import Changed, Failed, Listed, Removed, Watcher, WatchTarget
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.names import ObjectKey
@@ -329,6 +330,69 @@ def test_refused_token_reads_the_kubeconfig_again(
     assert harness.take().objects == (("a", 0),)
     lists = [seen for seen in server.requests if seen[0] == "GET"]
     assert [seen[4]["Authorization"] for seen in lists] == ["Bearer sesame", "Bearer rotated"]
+
+
+def test_token_refused_by_a_watch_reads_the_kubeconfig_again(
+    server: ScriptedApi, harness: Harness, tmp_path: Path
+) -> None:
+    def refuse(handler: Any) -> None:
+        server.kubeconfig(tmp_path, token="rotated")
+        reply({"kind": "Status", "code": 401}, 401)(handler)
+
+    server.on("GET", PATH, reply(listing(10)), reply(listing(12, thing("a", 11))))
+    server.on("WATCH", PATH, refuse)
+    watcher = harness.watch()
+    assert harness.take().objects == ()
+    assert harness.take().objects == (("a", 0),)
+    eventually(lambda: watcher.state.connected)
+    assert server.requests[-1][4]["Authorization"] == "Bearer rotated"
+
+
+def test_another_api_server_is_listed_anew(
+    server: ScriptedApi, harness: Harness, tmp_path: Path
+) -> None:
+    """Its resourceVersions are its own: going on from the old server's would miss objects."""
+    server.on("GET", PATH, reply(listing(10, thing("a", 1))))
+    server.on("WATCH", PATH, stream(bookmark(50), 0.05, end="cut"))
+    harness.watch()
+    assert harness.take().objects == (("a", 0),)
+    second = ScriptedApi()
+    try:
+        second.on("GET", PATH, reply(listing(70, thing("b", 7))))
+        second.kubeconfig(tmp_path)
+        server.stop()
+        assert harness.take().objects == (("b", 0),)
+        eventually(lambda: second.count("WATCH", PATH))
+        assert second.requests[-1][2]["resourceVersion"] == "70"
+    finally:
+        second.stop()
+
+
+def test_watch_of_the_old_api_server_ends_when_somebody_read_of_another(
+    server: ScriptedApi, harness: Harness, tmp_path: Path
+) -> None:
+    """Two API servers at once may be two clusters: the old one's words no longer count."""
+    moved = threading.Event()
+
+    def go_on(handler: Any) -> None:
+        assert moved.wait(5)
+        stream(event("ADDED", thing("stale", 11)))(handler)
+
+    server.on("GET", PATH, reply(listing(10)))
+    server.on("WATCH", PATH, go_on)
+    harness.watch()
+    assert harness.take().objects == ()
+    eventually(lambda: server.count("WATCH", PATH))
+    second = ScriptedApi()
+    try:
+        second.on("GET", PATH, reply(listing(70, thing("b", 7))))
+        second.kubeconfig(tmp_path)
+        with pytest.raises(ApiError):
+            harness.api.request("GET", "/api/v1/unknown")
+        moved.set()
+        assert harness.take().objects == (("b", 0),)
+    finally:
+        second.stop()
 
 
 def test_backoff_doubles_to_its_limit_and_starts_over() -> None:
