@@ -26,8 +26,8 @@ class Findings(msgspec.Struct, frozen=True):
 
     Attributes:
         errors: Objects of these kinds that can't be used.
-        unread: Kinds that could not be read yet, and why; while there are any, the errors are
-            not all that there are.
+        unread: Kinds that could not be read yet, or may not be, and why; while there are any, the
+            errors are not all that there are.
     """
 
     errors: tuple[ObjectError, ...] = ()
@@ -45,7 +45,7 @@ def findings(
     unread = tuple(
         (watch.kind, watch.last_error)
         for watch in watches
-        if watch.kind in CONFIGURATION and not watch.listed and watch.last_error
+        if watch.kind in CONFIGURATION and watch.last_error and (watch.refused or not watch.listed)
     )
     if not (synced or unread):
         return None

@@ -29,9 +29,8 @@ class WatchTarget(Generic[T]):
         parse: Wire object to model value; raises ObjectFieldError.
         selector: labelSelector, "" for none.
         fields: fieldSelector, "" for none.
-        optional: Whether the kind may be unknown to the API server (a CRD): that counts as an
-            empty list.
-        refusable: Whether this account may lack the right to read it: an empty list as well.
+        optional: Whether the API server may not know the kind (a CRD), or this account may lack the
+            right to read it: both count as an empty list, until it was read once.
     """
 
     kind: str
@@ -41,7 +40,6 @@ class WatchTarget(Generic[T]):
     selector: str = ""
     fields: str = ""
     optional: bool = False
-    refusable: bool = False
 
 
 class Meta(msgspec.Struct, rename="camel"):

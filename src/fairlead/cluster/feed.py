@@ -93,8 +93,7 @@ def secret_target(namespace: str) -> WatchTarget[Any]:
         SecretWire,
         peer_secret,
         fields=f"type={SECRET_TYPE}",
-        optional=True,
-        refusable=True,  # whoever uses no passwords need not grant it
+        optional=True,  # whoever uses no passwords need not grant it
     )
 
 

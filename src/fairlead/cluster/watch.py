@@ -38,6 +38,7 @@ WATCH_SECONDS = (240, 480)  # random, so that many agents do not come back toget
 SILENCE_SECONDS = 150.0  # bookmarks come each minute; more silence means a frozen API server
 ABSENT_SECONDS = (20.0, 40.0)  # how often to look again for a kind that is not served
 ABSENT_CONFIRMATIONS = 3
+CONFIRM_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -84,6 +85,8 @@ class WatchState:
     """What a thread did so far; written by it alone, read by metrics and status.
 
     Attributes:
+        served: Whether there is something to follow; False counts as an empty list.
+        refused: That it is not served because this account may not read it; `last_error` says it.
         updates: Objects that a list or an event handed on.
         unusable: Those of them that could not be parsed.
     """
@@ -92,6 +95,7 @@ class WatchState:
     connected: bool = False
     listed: bool = False
     served: bool = True
+    refused: bool = False
     last_event: float = 0.0
     events: int = 0
     updates: int = 0
@@ -174,27 +178,41 @@ class Watcher(Generic[T]):
             self.state.relists += 1
             self._stopped.wait(self._backoff.next())
         elif self._may_be_absent(error.status):
-            self._absent()
+            self._absent(error)
         else:
             self._failed(str(error))
 
     def _may_be_absent(self, status: int) -> bool:
-        target = self._target
-        if status == 403 and target.refusable:
-            # A right that was there and is gone may be a mishap: what was read stays in force.
-            return not (self.state.listed and self.state.served)
-        return status == 404 and target.optional
+        """Whether this answer means that there is nothing to read, for this account at least.
 
-    def _absent(self) -> None:
-        """The kind is not served; believed at once at the start, later only when it persists."""
+        Only of kinds that a cluster may lack. A refusal takes nothing back: what was read once
+        stays in force, for a right that is gone may be a mishap.
+        """
+        if status == 403:
+            return self._target.optional and not (self.state.listed and self.state.served)
+        return self._target.optional and status == 404
+
+    def _absent(self, error: ApiError) -> None:
+        """Take the kind for empty, and look again later.
+
+        "Not served" is believed at once at the start, and later only when it persists. A refusal
+        has to persist also at the start: an API server that just came up refuses what it grants a
+        moment later.
+        """
+        state, refused = self.state, error.status == 403
         self._version = ""
         self._absences += 1
-        if self.state.listed and self.state.served and self._absences < ABSENT_CONFIRMATIONS:
-            self._stopped.wait(self._backoff.next() + 1.0)
+        known = state.listed and not state.served
+        sure = known or self._absences >= ABSENT_CONFIRMATIONS
+        if not sure and (refused or state.listed):
+            self._stopped.wait(self._backoff.next() + CONFIRM_SECONDS)
             return
-        if self.state.served or not self.state.listed:
+        if refused and not state.refused:
+            log.warning("%s: taken for empty: %s", self._target.kind, error)
+        if not known:
             self._queue.put(Listed(self._target.kind, (), (), time.monotonic_ns()))
-        self.state.served, self.state.listed = False, True
+        state.refused, state.last_error = refused, str(error) if refused else ""
+        state.served, state.listed = False, True
         self._stopped.wait(random.uniform(*ABSENT_SECONDS))  # noqa: S311 - jitter, not a secret
 
     def _failed(self, message: str) -> None:
@@ -211,7 +229,7 @@ class Watcher(Generic[T]):
         self._backoff.reset()
         self._absences = 0
         self.state.last_error = ""
-        self.state.served = True
+        self.state.served, self.state.refused = True, False
 
     def _selectors(self) -> dict[str, str | int]:
         target = self._target

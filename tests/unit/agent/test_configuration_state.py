@@ -89,6 +89,11 @@ def test_text_of_the_cluster_stays_in_its_line_and_in_its_length() -> None:
             WatchState("IPAddressPool", last_error="HTTP 403"),
             Findings((error(),), (("IPAddressPool", "HTTP 403"),)),
         ),
+        (
+            True,
+            WatchState("IPAddressPool", listed=True, served=False, refused=True, last_error="no"),
+            Findings((error(),), (("IPAddressPool", "no"),)),
+        ),
         (True, WatchState("IPAddressPool", listed=True), Findings((error(),))),
         (True, WatchState("IPAddressPool", listed=True, last_error="lost"), Findings((error(),))),
     ],

@@ -32,6 +32,7 @@ from unit.cluster.scripted_api import (
 )
 
 PATH = "/api/v1/things"
+FORBIDDEN = reply({"kind": "Status", "code": 403, "message": "not for you"}, 403)
 
 
 class Meta(msgspec.Struct, rename="camel"):
@@ -241,10 +242,15 @@ def test_bad_objects_do_not_spoil_the_others(server: ScriptedApi, harness: Harne
     assert watcher.state.reconnects == 0
 
 
-def test_kind_that_is_not_served_counts_as_empty(
-    server: ScriptedApi, harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kinds that are not there are looked for again at once."""
     monkeypatch.setattr(kube_watch, "ABSENT_SECONDS", (0.05, 0.05))
+    monkeypatch.setattr(kube_watch, "CONFIRM_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+def test_kind_that_is_not_served_counts_as_empty(server: ScriptedApi, harness: Harness) -> None:
     missing = reply({"kind": "Status", "code": 404, "reason": "NotFound"}, 404)
     server.on("GET", PATH, missing, missing, reply(listing(10, thing("a", 1))))
     watcher = harness.watch(optional=True)
@@ -254,30 +260,65 @@ def test_kind_that_is_not_served_counts_as_empty(
     assert watcher.state.errors == 0
 
 
-def test_kind_that_may_be_refused_counts_as_empty_until_it_was_read_once(
-    server: ScriptedApi, harness: Harness, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("quick")
+def test_optional_kind_that_is_refused_counts_as_empty_until_the_right_comes(
+    server: ScriptedApi, harness: Harness
 ) -> None:
-    monkeypatch.setattr(kube_watch, "ABSENT_SECONDS", (0.05, 0.05))
-    refused = reply({"kind": "Status", "code": 403, "reason": "Forbidden"}, 403)
-    server.on("GET", PATH, refused, reply(listing(10, thing("a", 1))))
-    server.on("WATCH", PATH, stream(gone()), hold())
-    server.on("GET", PATH, *[refused] * 5, reply(listing(20, thing("b", 2))))
-    watcher = harness.watch(refusable=True, fields="type=x")
+    server.on("GET", PATH, *[FORBIDDEN] * 5)
+    watcher = harness.watch(optional=True, fields="type=x")
     assert harness.take().objects == ()
+    assert server.count("GET", PATH) == kube_watch.ABSENT_CONFIRMATIONS
+    eventually(lambda: watcher.state.refused)
+    assert "not for you" in watcher.state.last_error
+    assert (watcher.state.following, watcher.state.errors) == (True, 0)
+    server.on("GET", PATH, reply(listing(10, thing("a", 1))))
     assert harness.take().objects == (("a", 0),)
-    # Refused again and again: nothing is taken back.
+    assert (watcher.state.served, watcher.state.refused) == (True, False)
+    assert watcher.state.last_error == ""
+
+
+@pytest.mark.usefixtures("quick")
+def test_refusal_of_an_api_server_that_just_came_up_is_not_believed(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    server.on("GET", PATH, FORBIDDEN, FORBIDDEN, reply(listing(10, thing("a", 1))))
+    harness.watch(optional=True)
+    assert harness.take().objects == (("a", 0),)
+
+
+@pytest.mark.usefixtures("quick")
+def test_refusal_takes_back_nothing_that_was_read(server: ScriptedApi, harness: Harness) -> None:
+    server.on("GET", PATH, reply(listing(10, thing("a", 1))), *[FORBIDDEN] * 5)
+    server.on("WATCH", PATH, FORBIDDEN, stream(gone()), hold())
+    server.on("GET", PATH, reply(listing(20, thing("b", 2))))
+    watcher = harness.watch(optional=True)
+    assert harness.take().objects == (("a", 0),)
     assert harness.take().objects == (("b", 0),)
-    assert watcher.state.errors == 5
+    assert watcher.state.errors == 6
+    assert not watcher.state.refused
+
+
+@pytest.mark.usefixtures("quick")
+def test_kind_whose_definition_goes_is_empty_once_that_persists(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    missing = reply({"kind": "Status", "code": 404}, 404)
+    server.on("GET", PATH, reply(listing(10, thing("a", 1))), *[missing] * 9)
+    server.on("WATCH", PATH, missing)
+    harness.watch(optional=True)
+    assert harness.take().objects == (("a", 0),)
+    assert harness.take().objects == ()
+    assert server.count("GET", PATH) == kube_watch.ABSENT_CONFIRMATIONS  # the watch was the first
 
 
 def test_kind_that_must_exist_is_never_taken_for_empty(
     server: ScriptedApi, harness: Harness
 ) -> None:
-    server.on("GET", PATH, *[reply({"kind": "Status", "code": 404}, 404)] * 3)
-    server.on("GET", PATH, reply(listing(10, thing("a", 1))))
+    missing = reply({"kind": "Status", "code": 404}, 404)
+    server.on("GET", PATH, *[missing, FORBIDDEN] * 3, reply(listing(10, thing("a", 1))))
     watcher = harness.watch()
     assert harness.take().objects == (("a", 0),)
-    assert watcher.state.errors == 3
+    assert watcher.state.errors == 6
 
 
 def test_server_away_and_back(server: ScriptedApi, harness: Harness) -> None:
