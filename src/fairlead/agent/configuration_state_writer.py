@@ -59,7 +59,7 @@ class ConfigStateWriter:
         """End after the pass under way; the objects stay."""
         self._worker.stop()
 
-    def glance(self, resyncs: int) -> None:
+    def look(self, resyncs: int) -> None:
         """Compare soon if there is news, or a resync more; cheap, for the main loop's tick."""
         if (found := self._findings()) is None:
             return

@@ -5,15 +5,18 @@ import logging
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from fairlead import __version__
-from fairlead.agent.announcer import Announcer
+from fairlead.agent.announcer import Announcer, Tools
 from fairlead.agent.config import AgentConfig, AgentConfigError
 from fairlead.agent.configuration_state import Findings, findings
 from fairlead.agent.configuration_state_writer import ConfigStateWriter
@@ -25,13 +28,12 @@ from fairlead.agent.loop import Loop
 from fairlead.agent.messages import (
     AnnouncementDone,
     DumpState,
-    HeldChanged,
     LeadershipChanged,
     Stop,
+    VipsChanged,
     WriteConflict,
 )
 from fairlead.agent.metrics import Metrics
-from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
 from fairlead.agent.pool_writer import PoolReport, PoolWriter, pool_reports
 from fairlead.agent.ports import Ports
@@ -44,9 +46,8 @@ from fairlead.agent.service_events import (
 )
 from fairlead.agent.sessions import SessionWatch
 from fairlead.agent.status_object_writer import ReportWriter, Rows, report_rows
-from fairlead.agent.status_report import Reporter, Sources, readings
-from fairlead.agent.steps import EdgePaths, EdgeSteps
-from fairlead.agent.wanted import Held, interfaces_of
+from fairlead.agent.status_writer import StatusWriter
+from fairlead.agent.view import AgentView, Surroundings
 from fairlead.cluster.client import KubeApi
 from fairlead.cluster.configuration_states import ConfigStateStore
 from fairlead.cluster.feed import ClusterFeed
@@ -55,14 +56,27 @@ from fairlead.cluster.status_objects import ReportStore
 from fairlead.cluster.writes import EventRecorder
 from fairlead.edge.ipvs import IpvsTable
 from fairlead.edge.links import Links
+from fairlead.edge.ownership import OwnedVips
+from fairlead.edge.parts import BirdPaths, EdgePaths, VrrpPaths, edge_parts
 from fairlead.edge.process import DaemonWatch
 from fairlead.edge.systemd import Notifier
+from fairlead.edge.vips import LinkVipReader, StandingVips
 from fairlead.model.errors import FairleadError, InventoryError
-from fairlead.model.inventory import Edge, Inventory, ServiceSync
+from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import Announce, ObjectKey
 from fairlead.snapshot.inventory import inventory_from_dict
 
 log = logging.getLogger(__name__)
+
+
+class _Thread(Protocol):
+    """What runs beside the loop."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End soon."""
 
 
 class Agent:
@@ -77,7 +91,7 @@ class Agent:
         self._config = config
         self._inventory = _read_inventory(config.inventory)
         self._edge = _own_edge(self._inventory, config)
-        self._live = self._inventory.service_sync is ServiceSync.LIVE
+        self._view = AgentView(edge=self._edge.name)
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._notifier = Notifier()
         self._died: str | None = None
@@ -85,11 +99,11 @@ class Agent:
         self._lock = SharedEdgeLock(config.runtime_dir / "edge.lock")
         self._metrics = Metrics()
         self._planning = EdgePlanning(self._inventory, self._edge)
-        self._bgp = self._live and Announce.BGP in self._inventory.announce
+        self._bgp = Announce.BGP in self._inventory.announce
         self._feed = ClusterFeed(
             self._api, self._inventory.pool_namespace, self._queue, secrets=self._bgp
         )
-        self._sessions = SessionWatch(lambda: self._planning.ways.peers, config.bird_control)
+        self._sessions = SessionWatch(lambda: self._view.peers, config.bird_control)
         self._elector = self._make_elector()
         self._publisher = Publisher(
             self._api,
@@ -107,8 +121,9 @@ class Agent:
         self._announcer = self._make_announcer()
         self._notices = AssignmentNotices(self._edge.name, self._planning.service_ref)
         self._failures = FailureNotices(self._planning.service_ref)
-        self._reports = self._make_report_writer()
+        self._status_objects = self._make_status_object_writer()
         self._states = self._make_state_writer()
+        self._status = StatusWriter(config.status_file, lambda: self._view)
         self._loop = self._make_loop()
 
     # -- parts ------------------------------------------------------------------------------
@@ -121,37 +136,41 @@ class Agent:
 
     def _make_announcer(self) -> Announcer:
         config = self._config
+        paths = EdgePaths(
+            link=config.bgp_link,
+            vrrp=VrrpPaths(
+                config.vrrp_conf, config.keepalived_pid, config.runtime_dir / "vrrp.loaded"
+            ),
+            bird=BirdPaths(
+                config.bird_conf, config.bird_control, config.runtime_dir / "bird.loaded"
+            ),
+        )
 
-        def steps() -> EdgeSteps:
-            paths = EdgePaths(
-                link=config.bgp_link,
-                vrrp_conf=config.vrrp_conf,
-                keepalived_pid=config.keepalived_pid,
-                vrrp_loaded=config.runtime_dir / "vrrp.loaded",
-                bird_conf=config.bird_conf,
-                bird_control=config.bird_control,
-                bird_loaded=config.runtime_dir / "bird.loaded",
-            )
-            return EdgeSteps(Links(), paths)
+        @contextmanager
+        def tools() -> Iterator[Tools]:
+            with Links() as links:
+                yield Tools(edge_parts(links, paths), LinkVipReader(links, paths.link))
 
         return Announcer(
-            steps,
+            tools,
             self._lock,
             DaemonWatch(config.keepalived_pid, "keepalived"),
-            done=lambda generation: self._queue.put(AnnouncementDone(generation)),
-            held=lambda held: self._queue.put(HeldChanged(held)),
+            done=lambda generation, complete: self._queue.put(
+                AnnouncementDone(generation, complete)
+            ),
+            vips=lambda vips: self._queue.put(VipsChanged(vips)),
             resync=config.resync_seconds,
         )
 
     def _lease_of(self, edge: str) -> KubeLeaseStore:
         return KubeLeaseStore(self._api, self._config.namespace, f"fairlead-edge-{edge}")
 
-    def _make_report_writer(self) -> ReportWriter:
+    def _make_status_object_writer(self) -> ReportWriter:
         return ReportWriter(
             ReportStore(self._api, self._inventory.pool_namespace),
             Heartbeat(self._lease_of(self._edge.name), self._edge.name),
             Liveness(self._lease_of),
-            rows=self._report_rows,
+            rows=self._status_rows,
             edge=self._edge.name,
             edges=[edge.name for edge in self._inventory.edges],
             leading=self._elector.is_leader,
@@ -169,93 +188,95 @@ class Agent:
 
     def _make_loop(self) -> Loop:
         config = self._config
-        kernel = KernelTable(IpvsTable, self._lock, members_only=not self._live)
-        sources = Sources(
-            edge=self._edge.name,
-            service_sync=self._inventory.service_sync.value,
-            watches=lambda: self._feed.states,
-            announce=self._announcer.state,
-            writes=self._publisher.counts,
-            backlog=lambda: self._publisher.backlog,
-            holder=lambda: self._elector.holder,
-            usage=self._planning.usage,
-            pool_errors=self._planning.pool_errors,
-            vrrp=lambda: self._planning.ways.vrrp,
-            sessions=lambda: self._sessions.reports,
-            bird=lambda: self._sessions.bird,
-        )
-        reporter = Reporter(config.status_file, sources)
-
-        def report(loop: Loop) -> None:
-            reporter(loop)
-            self._states.glance(loop.state.resyncs)
-
         ports = Ports(
-            kernel=kernel,
+            kernel=KernelTable(IpvsTable, self._lock),
             planning=self._planning,
-            owned=OwnedAddresses(self._inventory),
-            announce=self._announcer.want,
+            owned=OwnedVips.of(self._inventory),
+            announce=self._announcer.announce,
             decide=self._decide,
             conflict=self._decide_again,
-            held=self._tell_held,
             latency=self._metrics.latency.observe,
-            report=report,
+            around=self._around,
+            publish=self._publish,
             notifier=self._notifier,
         )
-        live = self._live and config.announce
-        loop = Loop(self._queue, self._feed.kinds, ports, live=live, resync=config.resync_seconds)
-        if (listen := config.metrics_address) is not None:
-            self._metrics.serve(listen, lambda: readings(loop, sources))
-        return loop
+        return Loop(
+            self._queue,
+            self._feed.kinds,
+            ports,
+            announces=config.announce,
+            resync=config.resync_seconds,
+        )
 
     # -- what the loop calls ----------------------------------------------------------------
 
-    def _decide(self, loop: Loop) -> None:
-        if self._live and loop.state.leading:
-            decisions = self._planning.take_decisions()
-            if decisions:
-                self._publisher.offer(decisions)
-            touched = self._planning.take_pool_news()
-            if touched is not None:
-                self._pool_writer.look(touched)
-
-    def _pool_reports(self) -> list[PoolReport]:
-        planning = self._planning
-        errors = (*list(self._loop.state.errors.values()), *planning.pool_errors())
-        namespace = self._inventory.pool_namespace
-        return pool_reports(planning.pool_index(), namespace, planning.usage(), errors)
+    def _decide(self) -> None:
+        if decisions := self._planning.take_decisions():
+            self._publisher.offer(decisions)
 
     def _decide_again(self, key: ObjectKey) -> None:
         if (decision := self._planning.decision(key)) is not None:
             self._publisher.offer([decision])
 
-    def _tell_held(self, loop: Loop, held: Held) -> None:
-        if self._live and loop.state.synced:
-            wanted, ways = loop.wanted(), self._planning.ways
-            self._publisher.notify(self._notices.news(wanted, held))
-            missing = missing_failures(self._edge.name, ways.vrrp, wanted, held.missing)
-            failures = (*planned_failures(ways.failed), *missing)
-            self._publisher.notify(self._failures.news(failures))
-            self._reports.look()
+    def _around(self) -> Surroundings:
+        counts = self._publisher.counts
+        return Surroundings(
+            watches=tuple(replace(state) for state in self._feed.states),
+            announce=self._announcer.state,
+            sessions=self._sessions.reports,
+            bird=self._sessions.bird,
+            writes={
+                "status": counts.statuses,
+                "event": counts.events,
+                "refused": counts.refused,
+                "error": counts.errors,
+            },
+            write_error=counts.last_error,
+            backlog=self._publisher.backlog,
+            lease_holder=self._elector.holder,
+        )
 
-    def _report_rows(self) -> Rows:
-        loop, ways = self._loop, self._planning.ways
-        interfaces = {vip: interfaces_of(one) for one in ways.vrrp for vip in one.addresses}
-        return report_rows(self._edge.name, loop.wanted(), loop.state.held, interfaces, ways.routes)
+    def _publish(self, view: AgentView) -> None:
+        """Swap the view, then wake the writers that may have something to say about it."""
+        before, self._view = self._view, view
+        if (touched := self._planning.take_pool_news()) is not None:
+            self._pool_writer.look(touched)
+        if view.synced and view.vips is not None:
+            self._tell_services(before, view, view.vips)
+        self._states.look(view.resyncs)
+        self._status.look()
+
+    def _tell_services(self, before: AgentView, view: AgentView, vips: StandingVips) -> None:
+        """Events and status objects about what this edge announces, or can't."""
+        told = (before.synced, before.vips, before.failed, before.resyncs)
+        if told == (view.synced, view.vips, view.failed, view.resyncs):
+            return
+        servers = view.virtual_servers
+        self._publisher.notify(self._notices.news(servers, vips))
+        lost = missing_failures(self._edge.name, view.vrrp, servers, vips.missing)
+        self._publisher.notify(self._failures.news((*planned_failures(view.failed), *lost)))
+        self._status_objects.look()
+
+    # -- what writers ask in their threads: the view, and nothing else ------------------------
+
+    def _pool_reports(self) -> list[PoolReport]:
+        view = self._view
+        namespace = self._inventory.pool_namespace
+        return pool_reports(view.pools, namespace, view.usage, view.errors)
+
+    def _status_rows(self) -> Rows:
+        view = self._view
+        return report_rows(
+            view.edge, view.virtual_servers, view.standing, view.interfaces(), view.routes
+        )
 
     def _findings(self) -> Findings | None:
-        state, announced = self._loop.state, self._announcer.state
-        wrong = (
-            *list(state.errors.values()),
-            *self._planning.pool_errors(),
-            *announced.bird_errors,
-        )
-        return findings(wrong, self._feed.states, synced=state.synced)
+        view = self._view
+        return findings(view.all_errors, view.around.watches, synced=view.synced)
 
     def _mirror_namespace(self) -> str | None:
         """`metallb-system` (or what pools are read from), when the cluster has it."""
-        name = self._inventory.pool_namespace
-        return name if self._planning.has_namespace(name) else None
+        return self._inventory.pool_namespace if self._view.has_pool_namespace else None
 
     # -- life -------------------------------------------------------------------------------
 
@@ -268,23 +289,16 @@ class Agent:
         signal.signal(signal.SIGUSR1, self._on_dump)
         log.info(
             "agent starts",
-            extra={"fields": {"version": __version__, "edge": self._edge.name,
-                              "service_sync": self._inventory.service_sync.value}},
-        )  # fmt: skip
+            extra={"fields": {"version": __version__, "edge": self._edge.name}},
+        )
         # A thread that died of a defect must not be missed quietly: the whole agent ends, leaving
         # everything in place, and systemd starts it anew.
         threading.excepthook = self._on_thread_death
         self._feed.start()
-        if self._live:
-            self._elector.start()
-            self._publisher.start()
-            self._pool_writer.start()
-            if self._config.announce:
-                self._announcer.start()
-                self._reports.start()
-                self._states.start()
-            if self._bgp:
-                self._sessions.start()
+        for thread in self._threads():
+            thread.start()
+        if (listen := self._config.metrics_address) is not None:
+            self._metrics.serve(listen, lambda: self._view)
         # Ready means "at work", not "in step": after a boot without API server traffic must not
         # wait for a unit that waits for it. `synced` in status.json tells the rest.
         self._notifier.ready()
@@ -299,14 +313,20 @@ class Agent:
         self._notifier.stopping()
         log.info("agent stops; kernel and announcements stay as they are")
         self._feed.stop()
-        if self._live:
-            self._publisher.stop()
-            self._pool_writer.stop()
-            self._announcer.stop()
-            self._sessions.stop()
-            self._reports.stop()
-            self._states.stop()
-            self._elector.stop()
+        for thread in self._threads():
+            thread.stop()
+
+    def _threads(self) -> tuple[_Thread, ...]:
+        """Everything beside watches and loop, in the order of starting and stopping."""
+        config = self._config
+        return (
+            *((self._announcer, self._status_objects, self._states) if config.announce else ()),
+            *((self._sessions,) if self._bgp else ()),
+            self._publisher,
+            self._pool_writer,
+            self._status,
+            self._elector,
+        )
 
     def _on_thread_death(self, args: threading.ExceptHookArgs) -> None:
         name = args.thread.name if args.thread else "?"

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.ramps import Ramps
 from fairlead.backoff import Backoff
-from fairlead.diff.changes import AddDest, DelDest, IpvsChange, SetDest
-from fairlead.diff.ipvs import desired_entry, desired_from, diff_entry, is_ours, service_key
+from fairlead.diff.ipvs import desired_entry, desired_from, is_ours, service_key
 from fairlead.edge.ipvs import (
     AppliedChanges,
     IpvsPort,
@@ -54,8 +53,6 @@ class KernelTable:
 
     Args:
         open_table: Opens the kernel's table; called again after it failed.
-        members_only: `service_sync: playbook`: only real servers of existing virtual servers are
-            changed, the virtual servers themselves belong to the playbook.
     """
 
     def __init__(
@@ -63,11 +60,9 @@ class KernelTable:
         open_table: Callable[[], IpvsPort],
         lock: SharedEdgeLock,
         *,
-        members_only: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open, self._lock, self._clock = open_table, lock, clock
-        self._members_only = members_only
         self._table: IpvsPort | None = None
         self._retries: dict[ServiceKey, _Retry] = {}
         self._ramps = Ramps()
@@ -123,8 +118,6 @@ class KernelTable:
         Raises:
             FairleadError: As for `apply`.
         """
-        if self._members_only:
-            return self.apply(list(self.wanted))
         with self._lock():
             done = self._guarded(
                 lambda: reconcile_ipvs(
@@ -159,8 +152,6 @@ class KernelTable:
 
     def strays(self, owned: Owned) -> Iterator[ServiceKey]:
         """Virtual servers of ours that nobody wants."""
-        if self._members_only:
-            return
         for key in self._opened().service_keys():
             if key not in self.wanted and is_ours(key, owned):
                 yield key
@@ -183,18 +174,7 @@ class KernelTable:
         self, table: IpvsPort, key: ServiceKey, server: VirtualServer | None
     ) -> AppliedChanges:
         desired = self._desired(table, server) if server is not None else None
-        if not self._members_only:
-            return reconcile_virtual_server(table, key, desired)
-        actual = table.dump_service(key)
-        if actual is None or desired is None:
-            return AppliedChanges()
-        changes: list[IpvsChange] = [
-            change
-            for change in diff_entry(desired, actual)
-            if isinstance(change, AddDest | SetDest | DelDest)
-        ]
-        failed = [result for result in table.apply(changes) if result.code] if changes else []
-        return AppliedChanges(tuple(changes), tuple(failed))
+        return reconcile_virtual_server(table, key, desired)
 
     def _desired(self, table: IpvsPort, server: VirtualServer) -> IpvsEntry:
         """What the kernel should hold of a virtual server now."""

@@ -17,25 +17,27 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from fairlead.agent.kernel import KernelCounts
 from fairlead.agent.messages import (
     AnnouncementDone,
     DumpState,
-    HeldChanged,
     LeadershipChanged,
     LoopState,
     Stop,
+    VipsChanged,
     WriteConflict,
 )
 from fairlead.agent.ports import Ports
+from fairlead.agent.view_builder import build_view
 from fairlead.cluster.watch import Changed, Failed, Listed, Removed
+from fairlead.edge.vips import StandingVips
 from fairlead.model.errors import FairleadError
 from fairlead.model.ipvs import ServiceKey
-from fairlead.model.names import ObjectKey
-from fairlead.model.plan import ObjectError, VirtualServer
+from fairlead.model.names import IPAddress, ObjectKey
+from fairlead.model.plan import ObjectError
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class Loop:
 
     Args:
         kinds: Kinds whose first complete list is waited for.
-        live: Whether addresses and announcements follow the cluster (`service_sync: live`).
+        announces: Whether addresses and announcements are this agent's to change.
     """
 
     def __init__(
@@ -59,12 +61,13 @@ class Loop:
         kinds: Iterable[str],
         ports: Ports,
         *,
-        live: bool = True,
+        announces: bool = True,
         resync: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue, self._ports = queue, ports
-        self._live, self._resync, self._clock = live, resync, clock
+        self._announces, self._resync, self._clock = announces, resync, clock
+        self._owned = ports.owned
         self._generation = 0
         self._dirty: set[ServiceKey] = set()
         self._leaving: dict[ServiceKey, int] = {}
@@ -72,23 +75,10 @@ class Loop:
         self._next_resync = 0.0
         self._next_full = 0.0
         self._last_beat = 0.0
-        self._last_report = 0.0
+        self._published = 0.0
+        self._news = False
         self._running = True
         self.state = LoopState(missing=set(kinds))
-
-    # -- for reports, from any thread -------------------------------------------------------
-
-    def wanted(self) -> list[VirtualServer]:
-        """Virtual servers as they should stand."""
-        return list(self._ports.kernel.wanted.values())
-
-    def failures(self) -> dict[str, str]:
-        """Virtual servers that the kernel refuses, and why."""
-        return self._ports.kernel.failures
-
-    def counts(self) -> KernelCounts:
-        """Totals of reconciliations and changes."""
-        return self._ports.kernel.counts
 
     # -- turns ------------------------------------------------------------------------------
 
@@ -110,9 +100,13 @@ class Loop:
                 self._go_on_sweeping(now)
             elif now >= self._next_full:
                 self._first_sync(now)
-        if now - self._last_report >= _TICK:
-            self._last_report = now
-            self._ports.report(self)
+        if self._news or now - self._published >= _TICK:
+            self._publish(now)
+
+    def _publish(self, now: float) -> None:
+        """Swap the view: at once where something is different, else about once a second."""
+        self._news, self._published = False, now
+        self._ports.publish(build_view(self.state, self._ports, now))
 
     def _patience(self) -> float:
         if self._sweep:
@@ -163,13 +157,14 @@ class Loop:
     def _handle_own(self, message: Any) -> None:
         match message:
             case AnnouncementDone():
-                self._release(message.generation)
-            case HeldChanged():
-                self.state.held = message.held
-                self._ports.held(self, message.held)
+                self._release(message)
+            case VipsChanged():
+                self.state.vips = message.vips
+                self._news = True
             case LeadershipChanged():
                 self.state.leading = message.leading
                 self._ports.planning.decide_all()
+                self._news = True
             case WriteConflict():
                 self._ports.conflict(message.key)
             case DumpState():
@@ -179,6 +174,7 @@ class Loop:
 
     def _listed(self, message: Listed) -> None:
         kind = message.kind
+        self._news = True
         self.state.errors = {at: why for at, why in self.state.errors.items() if at[0] != kind}
         self._ports.planning.replace(
             kind, message.objects, keep=[_error_key(error) for error in message.failed]
@@ -189,6 +185,7 @@ class Loop:
     def _unusable(self, kind: str, errors: Iterable[ObjectError]) -> None:
         """Note objects that can't be used; the last good version of each stays in force."""
         for error in errors:
+            self._news = True
             self.state.errors[(kind, _error_key(error))] = error
             self._ports.planning.put_unreadable(kind, _error_key(error))
             log.error(
@@ -214,16 +211,16 @@ class Loop:
                 ports.kernel.want(server)
             for key in delta.removed:
                 ports.kernel.drop(key)
-            ports.owned.use_pools(ports.planning.pools())
-            sent = ports.kernel.apply_all(ports.owned, prune=False)
-            strays = list(ports.kernel.strays(ports.owned))
+            self._use_pools()
+            sent = ports.kernel.apply_all(self._owned, prune=False)
+            strays = list(ports.kernel.strays(self._owned))
         except FairleadError as error:
             self._troubled(error)
             return
         self._trouble_over()
         self._leaving.update(dict.fromkeys(strays, self._generation + 1))
         self._announce()
-        ports.decide(self)
+        self._decide()
         self.state.synced = True
         self._synced()
         self._settle_memory()
@@ -243,7 +240,7 @@ class Loop:
         ports = self._ports
         delta = ports.planning.take_delta()
         if delta.pools:
-            ports.owned.use_pools(ports.planning.pools())
+            self._use_pools()
         for key, server in delta.changed.items():
             ports.kernel.want(server)
             self._leaving.pop(key, None)
@@ -257,26 +254,45 @@ class Loop:
                 ports.latency((now - received) / 1e9)
         if delta.announcements:
             self._announce()
-        if delta.failures:
-            ports.held(self, self.state.held)
-        ports.decide(self)
+        self._news |= delta.announcements or delta.pools or ports.planning.has_pool_news
+        self._decide()
+
+    def _decide(self) -> None:
+        if self.state.leading:
+            self._ports.decide()
+
+    def _use_pools(self) -> None:
+        planning = self._ports.planning
+        self._owned = self._owned.with_pools(planning.inventory, planning.pools())
 
     def _gone(self, keys: Iterable[ServiceKey], *, announced: bool) -> None:
         """Virtual servers that nobody wants: now, or once nothing announces their address."""
         for key in keys:
             self._ports.kernel.drop(key)
-            if announced and self._live:
+            if announced and self._announces:
                 self._leaving[key] = self._generation + 1
             else:
                 self._dirty.add(key)
 
-    def _release(self, generation: int) -> None:
-        """The announcer is done with a generation: virtual servers that waited for it go."""
-        ready = [key for key, after in self._leaving.items() if after <= generation]
+    def _release(self, done: AnnouncementDone) -> None:
+        """The pass of a generation ended: virtual servers that waited for it go.
+
+        Where a part failed, an address that nobody wants may stand all the same; its virtual
+        servers stay until it is gone: the pass is tried again.
+        """
+        ready = [key for key, after in self._leaving.items() if after <= done.generation]
+        standing = frozenset() if done.complete or not ready else self._unwanted_vips()
         for key in ready:
+            if key.ip is not None and key.ip in standing:
+                continue
             del self._leaving[key]
             if key not in self._ports.kernel.wanted:
                 self._dirty.add(key)
+
+    def _unwanted_vips(self) -> frozenset[IPAddress]:
+        """VIPs that stand here though no virtual server on them is wanted."""
+        wanted = {server.address for server in self._ports.kernel.wanted.values()}
+        return (self.state.vips or StandingVips()).all() - wanted
 
     def _apply_dirty(self) -> int:
         if not self._dirty:
@@ -292,17 +308,15 @@ class Loop:
         return sent
 
     def _announce(self) -> None:
-        """Tell the announcer the whole wanted state."""
+        """Tell the announcer the whole target."""
         self._generation += 1
-        wanted = self._ports.planning.wanted(self._generation, self._ports.owned)
-        self._ports.owned.reserve(wanted.advertised)
-        self._ports.owned.saw(wanted.bgp)
-        for instance in wanted.vrrp:
-            self._ports.owned.saw(instance.addresses)
-        if self._live:
-            self._ports.announce(wanted)
+        target = self._ports.planning.target.target(self._owned)
+        vips = target.by_bgp.union(*(instance.addresses for instance in target.vrrp))
+        self._owned = self._owned.with_announced(vips, target.advertised)
+        if self._announces:
+            self._ports.announce(self._generation, replace(target, owned=self._owned))
         else:
-            self._release(self._generation)
+            self._release(AnnouncementDone(self._generation))
 
     # -- resync -----------------------------------------------------------------------------
 
@@ -328,12 +342,9 @@ class Loop:
     def _begin_sweep(self) -> bool:
         self._schedule_resync()
         self._ports.planning.decide_all()
-        self._ports.held(self, self.state.held)
         try:
             strays = [
-                key
-                for key in self._ports.kernel.strays(self._ports.owned)
-                if key not in self._leaving
+                key for key in self._ports.kernel.strays(self._owned) if key not in self._leaving
             ]
         except FairleadError as error:
             self._troubled(error)
@@ -346,6 +357,7 @@ class Loop:
 
     def _synced(self) -> None:
         self.state.resyncs += 1
+        self._news = True
         self.state.last_sync = time.time()
         self._trouble_over()
         self._schedule_resync()
@@ -359,12 +371,14 @@ class Loop:
     def _troubled(self, error: FairleadError) -> None:
         if str(error) != self.state.trouble:
             log.error("edge can't be changed: %s", error)
+            self._news = True
         self.state.trouble = str(error)
         self._next_full = self._clock() + _RETRY_SECONDS
 
     def _trouble_over(self) -> None:
         if self.state.trouble:
             log.info("edge can be changed again")
+            self._news = True
         self.state.trouble = ""
 
     def _settle_memory(self) -> None:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from fairlead.agent.wanted import Held
 from fairlead.cluster.watch import WatchMessage
+from fairlead.edge.vips import StandingVips
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
 
@@ -18,15 +18,16 @@ class LeadershipChanged(msgspec.Struct, frozen=True):
 
 
 class AnnouncementDone(msgspec.Struct, frozen=True):
-    """The announcer finished with this generation."""
+    """The announcer tried this generation; `complete` where every part is true now."""
 
     generation: int
+    complete: bool = True
 
 
-class HeldChanged(msgspec.Struct, frozen=True):
-    """Addresses came or went on this edge."""
+class VipsChanged(msgspec.Struct, frozen=True):
+    """VIPs came or went on this edge."""
 
-    held: Held
+    vips: StandingVips
 
 
 class WriteConflict(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ Message = (
     WatchMessage
     | LeadershipChanged
     | AnnouncementDone
-    | HeldChanged
+    | VipsChanged
     | WriteConflict
     | Stop
     | DumpState
@@ -56,7 +57,7 @@ Message = (
 
 @dataclass
 class LoopState:
-    """What the loop knows about itself; read by metrics and status from other threads."""
+    """What the loop knows about itself; no other thread reads it, see `agent.view`."""
 
     synced: bool = False
     leading: bool = False
@@ -65,4 +66,4 @@ class LoopState:
     trouble: str = ""
     missing: set[str] = field(default_factory=set)
     errors: dict[tuple[str, ObjectKey], ObjectError] = field(default_factory=dict)
-    held: Held = field(default_factory=Held)
+    vips: StandingVips | None = None

@@ -8,8 +8,8 @@ histogram observation and nothing else. Names `metallb_*` are those that dashboa
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, start_http_server
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from fairlead import __version__
 from fairlead.agent.configuration_state import CONFIGURATION
+from fairlead.agent.view import AgentView
 from fairlead.cluster.watch import WatchState
 from fairlead.edge.status_file import SessionReport
 from fairlead.planner.usage import PoolUsage
@@ -28,43 +29,6 @@ _BUCKETS = (
     *(0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075),
     *(0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
 )
-
-
-@dataclass(frozen=True)
-class Announced:
-    """One VIP that this edge announces for one Service; protocol is layer2 or bgp."""
-
-    service: str
-    protocol: str
-    ip: str
-
-
-@dataclass
-class Readings:
-    """What a scrape sees; the loop hands out a fresh one."""
-
-    edge: str = ""
-    synced: bool = False
-    leader: bool = False
-    virtual_servers: int = 0
-    real_servers: int = 0
-    services: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    changes: dict[str, int] = field(default_factory=dict)
-    failures: int = 0
-    object_errors: dict[str, int] = field(default_factory=dict)
-    announce_changes: int = 0
-    announce_error: bool = False
-    keepalived: bool | None = None
-    bird: bool | None = None
-    sessions: tuple[SessionReport, ...] = ()
-    resyncs: int = 0
-    last_sync: float = 0.0
-    writes: dict[str, int] = field(default_factory=dict)
-    backlog: int = 0
-    watches: tuple[WatchState, ...] = ()
-    pools: tuple[PoolUsage, ...] = ()
-    announced: tuple[Announced, ...] = ()
 
 
 class Metrics:
@@ -87,7 +51,7 @@ class Metrics:
             self._server.shutdown()
             self._server.server_close()
 
-    def serve(self, address: tuple[str, int], read: Callable[[], Readings]) -> None:
+    def serve(self, address: tuple[str, int], read: Callable[[], AgentView]) -> None:
         """Open the endpoint; one that is taken is logged and does not stop the agent."""
         self.registry.register(AgentCollector(read))
         try:
@@ -100,8 +64,8 @@ class Metrics:
 class AgentCollector(Collector):
     """Turns readings into metric families."""
 
-    def __init__(self, read: Callable[[], Readings]) -> None:
-        """Use `read` for fresh readings at each scrape."""
+    def __init__(self, read: Callable[[], AgentView]) -> None:
+        """Use `read` for the present view at each scrape."""
         self._read = read
 
     def describe(self) -> Iterable[Metric]:
@@ -110,47 +74,49 @@ class AgentCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
-        readings = self._read()
-        info = {"version": __version__, "edge": readings.edge, "python": platform.python_version()}
+        view = self._read()
+        info = {"version": __version__, "edge": view.edge, "python": platform.python_version()}
         yield InfoMetricFamily("fairlead_build", "Version of the agent.", value=info)
-        yield from _kernel(readings)
-        yield from _cluster(readings)
-        yield from _announcements(readings)
-        yield from _metallb(readings)
-        yield from _sessions(readings)
+        yield from _kernel(view)
+        yield from _cluster(view)
+        yield from _announcements(view)
+        yield from _metallb(view)
+        yield from _sessions(view)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(name, text, value=value)
 
 
-def _counters(name: str, text: str, label: str, values: dict[str, int]) -> Metric:
+def _counters(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
     family = CounterMetricFamily(name, text, labels=[label])
     for key, value in sorted(values.items()):
         family.add_metric([key], value)
     return family
 
 
-def _kernel(r: Readings) -> Iterator[Metric]:
-    yield _gauge("fairlead_virtual_servers", "Wanted virtual servers.", r.virtual_servers)
-    yield _gauge("fairlead_real_servers", "Real servers of all of them.", r.real_servers)
-    yield _counters("fairlead_ipvs_syncs", "Reconciliations.", "outcome", r.outcomes)
-    yield _counters("fairlead_ipvs_changes", "Changes sent to the kernel.", "change", r.changes)
-    yield _gauge("fairlead_ipvs_failing", "Virtual servers that the kernel refuses.", r.failures)
-    yield CounterMetricFamily("fairlead_resyncs", "Full comparisons.", value=r.resyncs)
-    yield _gauge("fairlead_last_sync_timestamp_seconds", "Last full comparison.", r.last_sync)
+def _kernel(v: AgentView) -> Iterator[Metric]:
+    yield _gauge("fairlead_virtual_servers", "Wanted virtual servers.", len(v.virtual_servers))
+    yield _gauge("fairlead_real_servers", "Real servers of all of them.", _real_servers(v))
+    yield _counters("fairlead_ipvs_syncs", "Reconciliations.", "outcome", v.outcomes)
+    yield _counters("fairlead_ipvs_changes", "Changes sent to the kernel.", "change", v.changes)
+    yield _gauge(
+        "fairlead_ipvs_failing", "Virtual servers that the kernel refuses.", len(v.failures)
+    )
+    yield CounterMetricFamily("fairlead_resyncs", "Full comparisons.", value=v.resyncs)
+    yield _gauge("fairlead_last_sync_timestamp_seconds", "Last full comparison.", v.last_sync)
 
 
-def _cluster(r: Readings) -> Iterator[Metric]:
-    yield _gauge("fairlead_synced", "1 once complete lists were applied.", r.synced)
-    yield _gauge("fairlead_leader", "1 on the edge that writes Service status.", r.leader)
-    yield _gauge("fairlead_services", "Services of ours.", r.services)
-    yield _counters("fairlead_cluster_writes", "Writes to the cluster.", "kind", r.writes)
-    yield _gauge("fairlead_cluster_write_backlog", "Writes that wait.", r.backlog)
+def _cluster(v: AgentView) -> Iterator[Metric]:
+    yield _gauge("fairlead_synced", "1 once complete lists were applied.", v.synced)
+    yield _gauge("fairlead_leader", "1 on the edge that writes Service status.", v.leading)
+    yield _gauge("fairlead_services", "Services of ours.", _services(v))
+    yield _counters("fairlead_cluster_writes", "Writes to the cluster.", "kind", v.around.writes)
+    yield _gauge("fairlead_cluster_write_backlog", "Writes that wait.", v.around.backlog)
     errors = GaugeMetricFamily(
         "fairlead_object_errors", "Objects that could not be used.", labels=["kind"]
     )
-    for kind, count in sorted(r.object_errors.items()):
+    for kind, count in sorted(_errors_by_kind(v).items()):
         errors.add_metric([kind], count)
     yield errors
     now = time.monotonic()
@@ -169,21 +135,24 @@ def _cluster(r: Readings) -> Iterator[Metric]:
     )
     for name, text, family, value in rows:
         metric = family(f"fairlead_watch_{name}", text, labels=["kind"])  # type: ignore[call-arg]
-        for watch in r.watches:
+        for watch in v.around.watches:
             metric.add_metric([watch.kind], value(watch))  # type: ignore[attr-defined]
         yield metric
 
 
-def _announcements(r: Readings) -> Iterator[Metric]:
+def _announcements(v: AgentView) -> Iterator[Metric]:
+    announce = v.around.announce
     yield CounterMetricFamily(
         "fairlead_announcement_changes", "Passes that changed an announcement.",
-        value=r.announce_changes,
+        value=announce.changes,
     )  # fmt: skip
-    yield _gauge("fairlead_announcement_error", "1 while announcing fails.", r.announce_error)
-    if r.keepalived is not None:
-        yield _gauge("fairlead_keepalived_up", "1 while keepalived runs.", r.keepalived)
-    if r.bird is not None:
-        yield _gauge("fairlead_bird_up", "1 while BIRD answers.", r.bird)
+    yield _gauge(
+        "fairlead_announcement_error", "1 while announcing fails.", bool(announce.failures)
+    )
+    if announce.keepalived is not None:
+        yield _gauge("fairlead_keepalived_up", "1 while keepalived runs.", announce.keepalived)
+    if v.around.bird is not None:
+        yield _gauge("fairlead_bird_up", "1 while BIRD answers.", v.around.bird)
 
 
 _FAMILIES: tuple[tuple[str, str, Callable[[PoolUsage], tuple[int, int]]], ...] = (
@@ -193,7 +162,7 @@ _FAMILIES: tuple[tuple[str, str, Callable[[PoolUsage], tuple[int, int]]], ...] =
 )
 
 
-def _pools(r: Readings) -> Iterator[Metric]:
+def _pools(v: AgentView) -> Iterator[Metric]:
     """Per pool as MetalLB's allocator counts; a pool that is gone has no series."""
     for prefix, words, numbers in _FAMILIES:
         name = f"metallb_allocator_{prefix}addresses"
@@ -203,7 +172,7 @@ def _pools(r: Readings) -> Iterator[Metric]:
         used = GaugeMetricFamily(
             f"{name}_in_use_total", f"Addresses{words} in use per pool.", labels=["pool"]
         )
-        for pool in r.pools:
+        for pool in v.usage:
             of_all, in_use = numbers(pool)
             total.add_metric([pool.name], of_all)
             used.add_metric([pool.name], in_use)
@@ -211,30 +180,30 @@ def _pools(r: Readings) -> Iterator[Metric]:
         yield used
 
 
-def _metallb(r: Readings) -> Iterator[Metric]:
-    yield from _pools(r)
+def _metallb(v: AgentView) -> Iterator[Metric]:
+    yield from _pools(v)
     announced = GaugeMetricFamily(
         "metallb_speaker_announced",
         "Services that this edge announces.",
         labels=["service", "protocol", "node", "ip"],
     )
-    for one in r.announced:
-        announced.add_metric([one.service, one.protocol, r.edge, one.ip], 1)
+    for service, protocol, ip in _announced(v):
+        announced.add_metric([service, protocol, v.edge, ip], 1)
     yield announced
-    yield _gauge("metallb_k8s_client_config_loaded_bool", "1 once it was read.", r.synced)
-    stale = any(kind in CONFIGURATION for kind in r.object_errors)
+    yield _gauge("metallb_k8s_client_config_loaded_bool", "1 once it was read.", v.synced)
+    stale = any(kind in CONFIGURATION for kind in _errors_by_kind(v))
     yield _gauge("metallb_k8s_client_config_stale_bool", "1 while an object is unusable.", stale)
     yield CounterMetricFamily(
         "metallb_k8s_client_updates", "Objects that came, changed or went.",
-        value=sum(watch.updates for watch in r.watches),
+        value=sum(watch.updates for watch in v.around.watches),
     )  # fmt: skip
     yield CounterMetricFamily(
         "metallb_k8s_client_update_errors", "Objects not usable, writes that failed.",
-        value=sum(watch.unusable for watch in r.watches) + r.writes.get("error", 0),
+        value=sum(watch.unusable for watch in v.around.watches) + v.around.writes.get("error", 0),
     )  # fmt: skip
 
 
-def _sessions(r: Readings) -> Iterator[Metric]:
+def _sessions(v: AgentView) -> Iterator[Metric]:
     rows: tuple[tuple[str, str, type[Metric], Callable[[SessionReport], float | None]], ...] = (
         ("bgp_session_up", "1 while the session is up.", GaugeMetricFamily, lambda s: s.up),
         (
@@ -253,7 +222,29 @@ def _sessions(r: Readings) -> Iterator[Metric]:
     )
     for name, text, family, value in rows:
         metric = family(f"metallb_{name}", text, labels=["peer"])  # type: ignore[call-arg]
-        for session in r.sessions:
+        for session in v.around.sessions:
             if (number := value(session)) is not None:
                 metric.add_metric([session.address], number)  # type: ignore[attr-defined]
         yield metric
+
+
+def _real_servers(v: AgentView) -> int:
+    return sum(len(server.real_servers) for server in v.virtual_servers)
+
+
+def _services(v: AgentView) -> int:
+    return len({server.service for server in v.virtual_servers})
+
+
+def _errors_by_kind(v: AgentView) -> dict[str, int]:
+    return dict(Counter(error.kind for error in v.all_errors))
+
+
+def _announced(v: AgentView) -> list[tuple[str, str, str]]:
+    """Service, protocol (layer2 or bgp) and address of what this edge announces."""
+    rows = set()
+    for server in v.virtual_servers:
+        for protocol, addresses in (("layer2", v.standing.lan), ("bgp", v.standing.link)):
+            if server.address in addresses:
+                rows.add((str(server.service), protocol, str(server.address)))
+    return sorted(rows)

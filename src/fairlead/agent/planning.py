@@ -9,8 +9,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from fairlead.agent.publisher import Decision
-from fairlead.agent.wanted import FilterRules, Owned, Wanted
-from fairlead.agent.ways import SECRETS, EdgeWays
+from fairlead.agent.target import SECRETS, EdgeTarget
 from fairlead.cluster.peer_secrets import PeerSecret
 from fairlead.cluster.writes import IngressStatus, ServiceRef
 from fairlead.diff.ipvs import service_key
@@ -39,17 +38,17 @@ class Delta:
 
 
 class EdgePlanning:
-    """Wraps `PlannerState` for one edge; used by the main loop alone, except where said."""
+    """Wraps `PlannerState` for one edge; used by the main loop alone."""
 
     def __init__(self, inventory: Inventory, edge: Edge) -> None:
+        self.inventory = inventory
         self._state = PlannerState(inventory)
         self._usage = UsageTable(inventory)
-        self._edge = edge
+        self.edge = edge
         self._services: dict[ObjectKey, Service] = {}
         self._namespaces: set[str] = set()
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
-        self._rules: dict[ObjectKey, FilterRules] = {}
-        self.ways = EdgeWays(inventory, edge)
+        self.target = EdgeTarget(inventory, edge)
         self._pools_touched = True
         self._pool_news: set[ObjectKey] | None = set()
         self._decide_all = False
@@ -59,7 +58,7 @@ class EdgePlanning:
     def put(self, kind: str, key: ObjectKey, value: PlannerObject | PeerSecret) -> None:
         """An object came or changed."""
         if isinstance(value, PeerSecret):
-            self.ways.put_secret(value)
+            self.target.put_secret(value)
             return
         if isinstance(value, Service):
             self._services[key] = value
@@ -78,7 +77,7 @@ class EdgePlanning:
     def remove(self, kind: str, key: ObjectKey) -> None:
         """An object is gone."""
         if kind == SECRETS:
-            self.ways.remove_secret(key)
+            self.target.remove_secret(key)
             return
         if kind == "Service":
             self._services.pop(key, None)
@@ -98,7 +97,7 @@ class EdgePlanning:
         """A complete list of one kind; `keep` are in it, but can't be used."""
         objects = tuple(objects)
         if kind == SECRETS:
-            self.ways.replace_secrets((o for o in objects if isinstance(o, PeerSecret)), keep)
+            self.target.replace_secrets((o for o in objects if isinstance(o, PeerSecret)), keep)
             return
         if kind == "Service":
             old = {key: self._services[key] for key in keep if key in self._services}
@@ -119,7 +118,7 @@ class EdgePlanning:
 
     def take_delta(self) -> Delta:
         """What changed since the last call; everything the first time."""
-        raw = self._state.take_edge_delta(self._edge.name)
+        raw = self._state.take_edge_delta(self.edge.name)
         delta = Delta(pools=self._pools_touched)
         self._pools_touched = False
         if self._usage.pools is not self.pool_index():
@@ -129,29 +128,30 @@ class EdgePlanning:
             self._compare(service, servers, delta)
         # A virtual server may pass from one Service to another on a shared address.
         delta.removed -= delta.changed.keys()
-        delta.announcements |= self.ways.take(raw)
+        delta.announcements = self.target.take(raw)
         delta.failures = raw.failed is not None
         return delta
 
-    def wanted(self, generation: int, owned: Owned) -> Wanted:
-        """What should be announced, as a whole."""
-        return self.ways.wanted(generation, owned, FilterRules.together(self._rules.values()))
-
     def pools(self) -> tuple[Pool, ...]:
-        """Pools in force; for any thread."""
+        """Pools in force."""
         return tuple(self.pool_index().by_name.values())
 
     def pool_index(self) -> PoolIndex:
-        """The same, to ask about addresses; for any thread."""
+        """The same, to ask about addresses."""
         return self._state.pool_index
 
     def pool_errors(self) -> tuple[ObjectError, ...]:
-        """Pools, advertisements and peers that are left out, and why; for any thread."""
+        """Pools, advertisements and peers that are left out, and why."""
         return self._state.object_errors
 
     def usage(self) -> tuple[PoolUsage, ...]:
-        """How full pools are by the status of Services; for any thread."""
+        """How full pools are by the status of Services."""
         return self._usage.usage()
+
+    @property
+    def has_pool_news(self) -> bool:
+        """Whether usage may be different since the last `take_pool_news`."""
+        return self._pool_news is not None
 
     def take_pool_news(self) -> frozenset[ObjectKey] | None:
         """Pool objects that were touched since the last call; None where usage is as before."""
@@ -159,7 +159,7 @@ class EdgePlanning:
         return None if news is None else frozenset(news)
 
     def has_namespace(self, name: str) -> bool:
-        """Whether the cluster has a namespace; for any thread."""
+        """Whether the cluster has a namespace."""
         return name in self._namespaces
 
     # -- what the leader should write -------------------------------------------------------
@@ -185,7 +185,7 @@ class EdgePlanning:
         return self._decision(plan)
 
     def service_ref(self, key: ObjectKey) -> ServiceRef | None:
-        """The version of a Service that is known now; for any thread."""
+        """The version of a Service that is known now."""
         service = self._services.get(key)
         if service is None:
             return None
@@ -221,9 +221,4 @@ class EdgePlanning:
         delta.removed |= before.keys()
         if servers:
             self._shaped[service] = servers
-        rules = FilterRules.of(servers)
-        if rules != self._rules.get(service, FilterRules()):
-            delta.announcements = True
-            self._rules.pop(service, None)
-            if rules != FilterRules():
-                self._rules[service] = rules
+        self.target.put_servers(service, servers)

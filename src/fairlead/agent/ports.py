@@ -3,17 +3,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fairlead.agent.kernel import KernelTable
-from fairlead.agent.owned import OwnedAddresses
 from fairlead.agent.planning import EdgePlanning
-from fairlead.agent.wanted import Held, Wanted
+from fairlead.agent.view import AgentView, Surroundings
+from fairlead.edge.ownership import OwnedVips
+from fairlead.edge.parts import Target
 from fairlead.edge.systemd import Notifier
 from fairlead.model.names import ObjectKey
-
-if TYPE_CHECKING:
-    from fairlead.agent.loop import Loop
 
 
 @dataclass(frozen=True)
@@ -21,21 +18,23 @@ class Ports:
     """The loop's surroundings.
 
     Attributes:
-        announce: Takes the whole wanted state of announcements.
-        decide: Hands new decisions to the publisher, where this edge leads.
+        owned: Whose addresses are VIPs of ours at the start.
+        announce: Takes the whole target of announcements, and its generation.
+        decide: Hands new decisions to the publisher; called where this edge leads.
         conflict: A status could not be written on the version that was known: decide it again.
-        held: Addresses came or went on this edge.
         latency: Seconds from an event until its change stood in the kernel.
-        report: Called about once a second.
+        around: What other threads say of themselves.
+        publish: Takes a new view; called in the loop, where something is different, and about once
+            a second.
     """
 
     kernel: KernelTable
     planning: EdgePlanning
-    owned: OwnedAddresses
-    announce: Callable[[Wanted], None]
-    decide: Callable[["Loop"], None]
+    owned: OwnedVips
+    announce: Callable[[int, Target], None]
+    decide: Callable[[], None]
     conflict: Callable[[ObjectKey], None]
-    held: Callable[["Loop", Held], None]
     latency: Callable[[float], None]
-    report: Callable[["Loop"], None]
+    around: Callable[[], Surroundings]
+    publish: Callable[[AgentView], None]
     notifier: Notifier

@@ -4,8 +4,9 @@
 from collections.abc import Callable, Iterable
 
 from fairlead.agent.publisher import Notice
-from fairlead.agent.wanted import Held, interfaces_of
 from fairlead.cluster.writes import ServiceRef
+from fairlead.edge.parts import interfaces_of
+from fairlead.edge.vips import StandingVips
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import NotAnnounced, PlanEvent, VirtualServer, VrrpInstance
 
@@ -22,13 +23,13 @@ class AssignmentNotices:
         self._edge, self._find = edge, find
         self._told: set[Row] | None = None
 
-    def news(self, wanted: Iterable[VirtualServer], held: Held) -> list[Notice]:
+    def news(self, servers: Iterable[VirtualServer], vips: StandingVips) -> list[Notice]:
         """Notices for what this edge announces now and did not at the last call."""
         rows: set[Row] = set()
-        for server in wanted:
-            if server.address in held.lan:
+        for server in servers:
+            if server.address in vips.lan:
                 rows.add((server.service, "layer2"))
-            if server.address in held.bgp:
+            if server.address in vips.link:
                 rows.add((server.service, "bgp"))
         told, self._told = self._told, rows
         if told is None:

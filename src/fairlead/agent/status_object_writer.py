@@ -16,10 +16,10 @@ from ipaddress import ip_network
 
 from fairlead.agent.attempts import Attempts
 from fairlead.agent.heartbeat import BEAT_SECONDS, Heartbeat, Liveness
-from fairlead.agent.wanted import Held
 from fairlead.agent.worker import Worker
 from fairlead.cluster.client import ApiError
 from fairlead.cluster.status_objects import Report, ReportKind, ReportStore
+from fairlead.edge.vips import StandingVips
 from fairlead.model.names import IPAddress, IPNetwork, ObjectKey
 from fairlead.model.plan import BgpAnnouncement, VirtualServer
 
@@ -38,8 +38,8 @@ Rows = dict[tuple[ReportKind, ObjectKey], Report]
 
 def report_rows(
     edge: str,
-    wanted: Iterable[VirtualServer],
-    held: Held,
+    servers: Iterable[VirtualServer],
+    vips: StandingVips,
     interfaces: Mapping[IPAddress, Iterable[str]],
     routes: Iterable[BgpAnnouncement],
 ) -> Rows:
@@ -47,19 +47,19 @@ def report_rows(
 
     Args:
         edge: Name of this edge.
-        wanted: Virtual servers, with the Services that they are of.
-        held: VIPs that stand here.
+        servers: Virtual servers, with the Services that they are of.
+        vips: VIPs that stand here.
         interfaces: Where each VIP of the LAN answers.
         routes: Exported prefixes; one may cover many VIPs.
     """
     peers = _Peers(routes)
     found: dict[tuple[ReportKind, ObjectKey], set[str]] = {}
-    for server in wanted:
-        if server.address in held.lan:
+    for server in servers:
+        if server.address in vips.lan:
             found.setdefault((ReportKind.L2, server.service), set()).update(
                 interfaces.get(server.address, ())
             )
-        if server.address in held.bgp:
+        if server.address in vips.link:
             names = found.setdefault((ReportKind.BGP, server.service), set())
             names.update(peers.of(server.address))
     return {

@@ -30,7 +30,27 @@ def apply_vrrp(
     owner: tuple[int, int] | None = None,
     check: bool = False,
 ) -> FileChange:
-    """Make keepalived hold these instances.
+    """Make keepalived hold these instances; see `write_vrrp`."""
+    return write_vrrp(
+        render_keepalived(instances),
+        path=path,
+        pid_file=pid_file,
+        loaded_mark=loaded_mark,
+        owner=owner,
+        check=check,
+    )
+
+
+def write_vrrp(
+    text: str,
+    *,
+    path: Path = VRRP_CONF,
+    pid_file: Path = PID_FILE,
+    loaded_mark: Path = LOADED_MARK,
+    owner: tuple[int, int] | None = None,
+    check: bool = False,
+) -> FileChange:
+    """Make keepalived run a file.
 
     The mark remembers which text keepalived was told to load, so that a crash between the write
     and the signal is repaired by the next call.
@@ -39,7 +59,6 @@ def apply_vrrp(
         ValidationError: keepalived refused the text; the live file is as it was.
         ApplyError: The file could not be written or keepalived could not be signalled.
     """
-    text = render_keepalived(instances)
     change = write_config(path, text, validate=_VALIDATOR, owner=owner, check=check)
     if check:
         return change
@@ -47,6 +66,15 @@ def apply_vrrp(
     if (change.changed or _loaded(loaded_mark) != digest) and reload_keepalived(pid_file):
         write_config(loaded_mark, digest, mode=0o644, owner=owner)
     return change
+
+
+def is_running(pid_file: Path = PID_FILE) -> bool:
+    """Whether the pid file names a living keepalived."""
+    try:
+        pid = int(pid_file.read_text())
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "keepalived"
+    except (OSError, ValueError):
+        return False
 
 
 def reload_keepalived(pid_file: Path = PID_FILE) -> bool:

@@ -69,6 +69,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
         vrrp: VRRP instances of this edge.
         bird: Whether BIRD answers; None where BGP is not used.
         sessions: BGP sessions of this edge.
+        parts: Parts of this edge that can't be made true, by name, and why.
         failures: Virtual servers that the kernel refuses, and why.
         pools: How full the pools are.
         errors: Objects of the cluster that can't be used.
@@ -80,7 +81,6 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     started: float
     written: float
     synced: bool
-    service_sync: str
     leader: bool
     lease_holder: str
     resyncs: int
@@ -102,6 +102,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     vrrp: tuple[VrrpReport, ...] = ()
     bird: bool | None = None
     sessions: tuple[SessionReport, ...] = ()
+    parts: dict[str, str] = {}
 
 
 def write_status_file(path: Path, document: StatusDocument) -> None:

@@ -35,6 +35,7 @@ class EdgeDelta(msgspec.Struct, frozen=True, kw_only=True):
         virtual_servers: Services whose virtual servers changed; () where none are left.
         addresses, vrrp, bgp, bgp_policies, bgp_peers, failed: Whole new values as in `EdgePlan`,
             None where unchanged.
+        announcing: Whether any of these may be different.
     """
 
     virtual_servers: Mapping[ObjectKey, tuple[VirtualServer, ...]]
@@ -44,17 +45,10 @@ class EdgeDelta(msgspec.Struct, frozen=True, kw_only=True):
     bgp_policies: tuple[BgpPolicy, ...] | None = None
     bgp_peers: tuple[BgpPeer, ...] | None = None
     failed: tuple[NotAnnounced, ...] | None = None
+    announcing: bool = False
 
     def __bool__(self) -> bool:
-        parts = (
-            self.addresses,
-            self.vrrp,
-            self.bgp,
-            self.bgp_policies,
-            self.bgp_peers,
-            self.failed,
-        )
-        return bool(self.virtual_servers) or any(part is not None for part in parts)
+        return bool(self.virtual_servers) or self.announcing
 
 
 class Pending:
@@ -87,6 +81,7 @@ class Pending:
         self.vips = self.advertising = False
         return EdgeDelta(
             virtual_servers=changed,
+            announcing=True,
             addresses=vip_addresses(edge, vips),
             vrrp=self._new("vrrp", vrrp_instances(edge, vips, advertising)),
             bgp=self._new("bgp", bgp_announcements(edge, vips)),

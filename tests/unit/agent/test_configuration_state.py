@@ -280,10 +280,10 @@ class Bench:
         self.writer._worker.backoff.first = 0.01
         self.writer.start()
 
-    def glance(self) -> list[str]:
+    def look(self) -> list[str]:
         """What was asked for after one look of the main loop, without the folder."""
         before = len(self.server.requests)
-        self.writer.glance(self.resyncs)
+        self.writer.look(self.resyncs)
         eventually(lambda: self.writer.idle)
         asked = self.server.requests[before:]
         return [f"{verb} {path.removeprefix(BASE).lstrip('/')}" for verb, path, *_ in asked]
@@ -298,16 +298,16 @@ def bench(server: ScriptedApi, store: ConfigStateStore) -> Iterator[Bench]:
 
 def test_it_looks_when_there_is_news_and_at_a_resync(server: ScriptedApi, bench: Bench) -> None:
     bench.found = None
-    assert bench.glance() == []
+    assert bench.look() == []
     bench.found = Findings()
     server.on("GET", SPEAKER, *[stands(TOLD)] * 3)
-    assert bench.glance() == ["GET speaker-edge1"]
-    assert bench.glance() == []
+    assert bench.look() == ["GET speaker-edge1"]
+    assert bench.look() == []
     bench.resyncs += 1
-    assert bench.glance() == ["GET speaker-edge1"]
+    assert bench.look() == ["GET speaker-edge1"]
     server.on("PATCH", f"{SPEAKER}/status", stands())
     bench.found = Findings((error(),))
-    assert bench.glance() == ["GET speaker-edge1", "PATCH speaker-edge1/status"]
+    assert bench.look() == ["GET speaker-edge1", "PATCH speaker-edge1/status"]
 
 
 def test_leader_keeps_the_controllers_and_deletes_those_of_absent_edges(
@@ -319,7 +319,7 @@ def test_leader_keeps_the_controllers_and_deletes_those_of_absent_edges(
     server.on("PATCH", f"{CONTROLLER}/status", stands())
     gone = {"metadata": {"name": "speaker-edge2"}}
     server.on("GET", BASE, reply({"metadata": {}, "items": [gone]}))
-    assert bench.glance() == [
+    assert bench.look() == [
         "GET speaker-edge1",
         "GET controller",
         "POST ",
@@ -332,7 +332,7 @@ def test_leader_keeps_the_controllers_and_deletes_those_of_absent_edges(
 
 def test_without_the_definition_it_is_quiet(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.leading = True
-    assert bench.glance() == [
+    assert bench.look() == [
         "GET speaker-edge1", "POST ", "GET controller", "POST ", "GET ",
     ]  # fmt: skip
     assert not caplog.records
@@ -344,7 +344,7 @@ def test_without_the_right_it_says_so_once(
     server.on("GET", SPEAKER, *[reply({"message": "no right"}, 403)] * 2)
     for _ in range(2):
         bench.resyncs += 1
-        assert bench.glance() == ["GET speaker-edge1"]
+        assert bench.look() == ["GET speaker-edge1"]
     assert [record.message for record in caplog.records] == [
         f"ConfigurationState objects: {ApiError('GET', SPEAKER, 403)}no right"
     ]
@@ -357,7 +357,7 @@ def test_conflict_and_outage_are_tried_again(
     server.on("GET", SPEAKER, stands(), stands())
     server.on("PATCH", f"{SPEAKER}/status", reply({}, status), stands(TOLD))
     once = ["GET speaker-edge1", "PATCH speaker-edge1/status"]
-    assert bench.glance() == once * 2
+    assert bench.look() == once * 2
 
 
 def test_conflict_over_one_object_does_not_hold_up_the_other(
@@ -368,7 +368,7 @@ def test_conflict_over_one_object_does_not_hold_up_the_other(
     server.on("PATCH", f"{SPEAKER}/status", reply({}, 409))
     server.on("POST", BASE, stands(), stands())
     server.on("PATCH", f"{CONTROLLER}/status", stands(), stands())
-    asked = bench.glance()
+    asked = bench.look()
     assert asked[:5] == [
         "GET speaker-edge1",
         "PATCH speaker-edge1/status",

@@ -5,22 +5,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from fairlead.agent.kernel import KernelTable
 from fairlead.agent.loop import Loop
-from fairlead.agent.messages import AnnouncementDone, HeldChanged, LeadershipChanged
-from fairlead.agent.owned import OwnedAddresses
+from fairlead.agent.messages import AnnouncementDone, LeadershipChanged, VipsChanged
 from fairlead.agent.planning import EdgePlanning
 from fairlead.agent.ports import Ports
-from fairlead.agent.wanted import Held, Wanted
+from fairlead.agent.view import AgentView, Surroundings
 from fairlead.cluster.watch import Changed, Failed, Listed, Removed
 from fairlead.diff.changes import AddService, DelService, SetDest
-from fairlead.diff.ipvs import desired_from
 from fairlead.edge.ipvs import ChangeResult, FakeIpvsTable
+from fairlead.edge.ownership import OwnedVips
+from fairlead.edge.parts import Target
 from fairlead.edge.systemd import Notifier
+from fairlead.edge.vips import StandingVips
 from fairlead.model.errors import FairleadError
 from fairlead.model.ipvs import IpProtocol, IpvsEntry, IpvsService, ServiceKey
 from fairlead.model.kube import (
@@ -79,10 +80,21 @@ def endpoints(ready: dict[str, int], key: ObjectKey = WEB) -> EndpointSlice:
 NODES = tuple(Node(f"node{n}", (ip_address(f"192.0.2.{100 + n}"),)) for n in (1, 2, 3))
 
 
+class Asked(NamedTuple):
+    """What the announcer was asked for."""
+
+    generation: int
+    target: Target
+
+    @property
+    def vrrp(self) -> Any:
+        return self.target.vrrp
+
+
 class Edge:
     """A loop with everything around it recorded."""
 
-    def __init__(self, table: FakeIpvsTable | None = None, *, live: bool = True) -> None:
+    def __init__(self, table: FakeIpvsTable | None = None) -> None:
         self.table = table or FakeIpvsTable()
         self.queue: SimpleQueue[Any] = SimpleQueue()
         self.now = 1000.0
@@ -92,23 +104,23 @@ class Edge:
         self.decisions: list[Any] = []
         self.broken: FairleadError | None = None
         self.planning = EdgePlanning(INVENTORY, INVENTORY.edges[0])
-        owned = OwnedAddresses(INVENTORY)
-        self.kernel = KernelTable(
-            lambda: self.table, self.lock, members_only=not live, clock=lambda: self.now
-        )  # type: ignore[arg-type] # a lock that only has to be entered
+        self.kernel = KernelTable(lambda: self.table, self.lock, clock=lambda: self.now)  # type: ignore[arg-type] # a lock that only has to be entered
         ports = Ports(
             kernel=self.kernel,
             planning=self.planning,
-            owned=owned,
+            owned=OwnedVips.of(INVENTORY),
             announce=self.announce,
             decide=self.decide,
             conflict=lambda _key: None,
-            held=lambda _loop, _held: None,
             latency=self.latencies.append,
-            report=lambda _loop: None,
+            around=lambda: self.around,
+            publish=self.publish,
             notifier=Notifier({}),
         )
-        self.loop = Loop(self.queue, KINDS, ports, live=live, clock=lambda: self.now)
+        self.around = Surroundings()
+        self.view = AgentView(edge="edge1")
+        self.published = 0
+        self.loop = Loop(self.queue, KINDS, ports, clock=lambda: self.now)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -116,13 +128,17 @@ class Edge:
             raise self.broken
         yield
 
-    def announce(self, wanted: Wanted) -> None:
+    def announce(self, generation: int, target: Target) -> None:
         self.weights_when_announced.append(self.weights())
-        self.log.append(wanted)
+        self.log.append(Asked(generation, target))
 
-    def decide(self, loop: Loop) -> None:
-        if loop.state.leading:
-            self.decisions += self.planning.take_decisions()
+    def decide(self) -> None:
+        self.decisions += self.planning.take_decisions()
+
+    def publish(self, view: AgentView) -> None:
+        self.published += 1
+        self.planning.take_pool_news()
+        self.view = view
 
     def turn(self, *messages: Any) -> list[Any]:
         """Give messages, turn once, return the changes that reached the kernel."""
@@ -320,30 +336,6 @@ def test_bad_object_keeps_its_last_good_version() -> None:
     assert edge.loop.state.errors == {}
 
 
-def test_playbook_mode_changes_only_real_servers_of_what_stands() -> None:
-    servers = [server for shaped in _plan_servers() for server in shaped]
-    table = FakeIpvsTable(desired_from(servers))
-    stray = foreign("192.0.2.15")
-    table.apply([AddService(stray.service)])
-    table.log.clear()
-    edge = Edge(table, live=False)
-    other = service(ObjectKey("shop", "other"), "192.0.2.11")
-    assert edge.list_all(Service=(service(), other)) == []
-    edge.turn(changed(endpoints({"node2": 3})))
-    assert edge.weights() == {"192.0.2.102": 3}
-    edge.turn(Removed("Service", WEB, 1))
-    edge.now += 60
-    edge.turn()
-    assert {str(key.ip) for key in table.dump()} == {"192.0.2.10", "192.0.2.15"}
-    assert edge.log == []
-
-
-def _plan_servers() -> Any:
-    edge = Edge()
-    edge.list_all()
-    yield edge.loop.wanted()
-
-
 def test_only_the_leader_decides_and_a_new_leader_decides_all() -> None:
     edge = Edge()
     edge.list_all(Service=(service(vip=None),))
@@ -366,8 +358,52 @@ def test_address_is_served_only_once_it_stands_in_status(leading: bool) -> None:
     assert edge.weights() == {"192.0.2.101": 2, "192.0.2.102": 1}
 
 
-def test_held_addresses_are_remembered() -> None:
+def test_the_view_follows_what_the_loop_knows() -> None:
     edge = Edge()
-    held = Held(frozenset({VIP}))
-    edge.turn(HeldChanged(held))
-    assert edge.loop.state.held == held
+    assert not edge.view.synced
+    edge.list_all()
+    assert (edge.view.synced, len(edge.view.virtual_servers), edge.view.vips) == (True, 1, None)
+    before, vips = edge.view, StandingVips(frozenset({VIP}))
+    edge.turn(VipsChanged(vips))
+    assert edge.view.vips == vips
+    assert before.vips is None, "a view is never changed"
+    bad = ObjectError(kind="Node", name="node9", message="bad")
+    edge.turn(Failed("Node", bad, 1))
+    assert edge.view.errors == (bad,)
+
+
+def test_a_flip_publishes_no_view_before_the_next_tick() -> None:
+    """It costs time in proportion to all virtual servers."""
+    edge = Edge()
+    edge.list_all()
+    edge.turn()
+    published = edge.published
+    edge.turn(changed(endpoints({"node1": 1, "node2": 1})))
+    assert edge.published == published
+    edge.now += 1.1
+    edge.turn()
+    assert edge.published == published + 1
+    (server,) = edge.view.virtual_servers
+    assert [real.weight for real in server.real_servers] == [1, 1]
+
+
+def test_virtual_servers_stay_while_an_address_that_nobody_wants_stands() -> None:
+    """The pass that should withdraw it failed: with an answer missing, clients would be reset."""
+    edge = Edge()
+    edge.list_all()
+    edge.turn(VipsChanged(StandingVips(lan=frozenset({VIP}))))
+    edge.turn(Removed("Service", WEB, 1))
+    last = edge.log[-1].generation
+    assert edge.turn(AnnouncementDone(last, complete=False)) == []
+    edge.turn(VipsChanged(StandingVips()))
+    assert [type(one) for one in edge.turn(AnnouncementDone(last, complete=False))] == [DelService]
+
+
+def test_a_failed_pass_holds_up_no_virtual_server_of_another_address() -> None:
+    edge = Edge()
+    edge.list_all()
+    edge.turn(VipsChanged(StandingVips()))
+    edge.turn(Removed("Service", WEB, 1))
+    last = edge.log[-1].generation
+    changes = edge.turn(AnnouncementDone(last, complete=False))
+    assert [type(change) for change in changes] == [DelService]

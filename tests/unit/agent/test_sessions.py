@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.agent.metrics import AgentCollector, Readings
+from fairlead.agent.metrics import AgentCollector
 from fairlead.agent.sessions import SessionWatch, session_reports
+from fairlead.agent.view import AgentView, Surroundings
 from fairlead.edge.bird_control import Line, ask
 from fairlead.edge.bird_sessions import Session, parse_bfd, parse_protocols
 from fairlead.model.bgp import BfdSettings
@@ -133,10 +134,11 @@ def test_every_peer_has_its_report() -> None:
 
 def test_metrics_have_upstreams_names() -> None:
     peers = (cases.peer(bfd=BfdSettings()), cases.peer(name="z", address=ip_address("192.0.2.9")))
-    readings = Readings(bird=True, sessions=session_reports(peers, (UP,)))
+    around = Surroundings(bird=True, sessions=session_reports(peers, (UP,)))
+    view = AgentView(edge="edge1", around=around)
     seen = {
         (sample.name, sample.labels.get("peer", "")): sample.value
-        for family in AgentCollector(lambda: readings).collect()
+        for family in AgentCollector(lambda: view).collect()
         for sample in family.samples
     }
     assert seen[("fairlead_bird_up", "")] == 1

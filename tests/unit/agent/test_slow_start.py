@@ -36,12 +36,11 @@ KEY = service_key(server())
 class Agent:
     """A kernel layer with a clock that stands still."""
 
-    def __init__(self, table: FakeIpvsTable, *, members_only: bool = False) -> None:
+    def __init__(self, table: FakeIpvsTable) -> None:
         self.table, self.now = table, 1000.0
         self.kernel = KernelTable(
             lambda: table,
             nullcontext,  # type: ignore[arg-type] # a lock that only has to be entered
-            members_only=members_only,
             clock=lambda: self.now,
         )
 
@@ -117,12 +116,3 @@ def test_without_the_annotation_weights_are_full_at_once() -> None:
     assert agent.want(server(1, 1, slow=None)) == [1, 1]
     assert agent.kernel.next_due() is None
     assert agent.want(server(1, 1, 1, slow=None)) == [1, 1, 1]
-
-
-def test_playbook_mode_rises_as_well() -> None:
-    table = FakeIpvsTable()
-    Agent(table).want(server(10))
-    agent = Agent(table, members_only=True)
-    agent.want(server(10))
-    assert agent.want(server(10, 10)) == [10, 1]
-    assert agent.sleep(60)[-1] == 10

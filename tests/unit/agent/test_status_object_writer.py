@@ -9,7 +9,6 @@ import pytest
 
 from fairlead.agent.heartbeat import BEAT_SECONDS, SILENCE_SECONDS, Heartbeat, Liveness
 from fairlead.agent.status_object_writer import ReportWriter, Rows, report_rows
-from fairlead.agent.wanted import Held
 from fairlead.cluster.client import ApiError, KubeApi
 from fairlead.cluster.collection import MANAGED_LABEL
 from fairlead.cluster.lease import Lease, LeaseSpec
@@ -21,6 +20,7 @@ from fairlead.cluster.status_objects import (
     ReportObject,
     ReportStore,
 )
+from fairlead.edge.vips import StandingVips
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import BgpAnnouncement, VirtualServer
 from unit.cluster.scripted_api import ScriptedApi, eventually, reply, serving
@@ -63,26 +63,26 @@ WIDE = BgpAnnouncement(prefix="192.0.2.0/24", peers=("core",))
 
 
 @pytest.mark.parametrize(
-    ("held", "expected"),
+    ("vips", "expected"),
     [
-        (Held(), {}),
-        (Held(lan=frozenset({VIP})), rows(l2())),
-        (Held(lan=frozenset({OTHER})), {}),
-        (Held(bgp=frozenset({VIP})), rows(bgp(WEB, "core", "east", "west"))),
+        (StandingVips(), {}),
+        (StandingVips(lan=frozenset({VIP})), rows(l2())),
+        (StandingVips(lan=frozenset({OTHER})), {}),
+        (StandingVips(link=frozenset({VIP})), rows(bgp(WEB, "core", "east", "west"))),
         (
-            Held(lan=frozenset({VIP}), bgp=frozenset({VIP})),
+            StandingVips(lan=frozenset({VIP}), link=frozenset({VIP})),
             rows(l2(), bgp(WEB, "core", "east", "west")),
         ),
     ],
 )
-def test_only_what_stands_here_is_told(held: Held, expected: Rows) -> None:
+def test_only_what_stands_here_is_told(vips: StandingVips, expected: Rows) -> None:
     wanted = [server(WEB, VIP), server(WEB, VIP, 443)]
-    assert report_rows("edge1", wanted, held, CARD, [HOST, WIDE]) == expected
+    assert report_rows("edge1", wanted, vips, CARD, [HOST, WIDE]) == expected
 
 
 def test_services_that_share_an_address_are_told_each() -> None:
     wanted = [server(WEB, VIP), server(DNS, VIP, 53)]
-    told = report_rows("edge1", wanted, Held(lan=frozenset({VIP})), CARD, [])
+    told = report_rows("edge1", wanted, StandingVips(lan=frozenset({VIP})), CARD, [])
     assert told == rows(l2(), l2(DNS))
 
 
@@ -90,7 +90,7 @@ def test_dual_stack_service_has_one_row_with_the_peers_of_both() -> None:
     six = ip_address("2001:db8::1")
     routes = [HOST, BgpAnnouncement(prefix="2001:db8::1/128", peers=("six",))]
     wanted = [server(WEB, VIP), server(WEB, six)]
-    told = report_rows("edge1", wanted, Held(bgp=frozenset({VIP, six})), CARD, routes)
+    told = report_rows("edge1", wanted, StandingVips(link=frozenset({VIP, six})), CARD, routes)
     assert told == rows(bgp(WEB, "east", "six", "west"))
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,16 @@ from fairlead.agent.announcer import AnnounceState
 from fairlead.agent.config import AgentConfigError, LogFormat, load_config
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.logs import JsonFormatter, TextFormatter
+from fairlead.agent.messages import VipsChanged
 from fairlead.agent.metrics import AgentCollector, Metrics
-from fairlead.agent.owned import OwnedAddresses
-from fairlead.agent.publisher import PublishCounts
-from fairlead.agent.status_report import Reporter, Sources, readings
-from fairlead.agent.wanted import Held
+from fairlead.agent.status_writer import StatusWriter
+from fairlead.agent.view import AgentView, Surroundings
 from fairlead.cluster.watch import Changed, Failed, WatchState
 from fairlead.edge.lock import LockTimeoutError, edge_lock
+from fairlead.edge.ownership import OwnedVips
 from fairlead.edge.status_file import read_status_file
 from fairlead.edge.systemd import Notifier
+from fairlead.edge.vips import StandingVips
 from fairlead.model.errors import FairleadError
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
@@ -194,13 +196,16 @@ def test_lock_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_own_addresses_are_never_vips() -> None:
-    owned = OwnedAddresses(INVENTORY)
+    owned = OwnedVips.of(INVENTORY)
     assert owned(VIP)
     assert not owned(ip_address("192.0.2.201"))
     assert not owned(ip_address("192.0.2.9"))
     assert not owned(ip_address("2001:db8::1"))
-    owned.saw([ip_address("203.0.113.5")])
-    assert owned(ip_address("203.0.113.5"))
+    put_up = owned.with_announced([ip_address("203.0.113.5")])
+    assert put_up(ip_address("203.0.113.5"))
+    assert not owned(ip_address("203.0.113.5"))
+    assert put_up.with_pools(INVENTORY, ())(ip_address("203.0.113.5"))
+    assert not owned.with_announced([], [VIP])(VIP), "a stable address of an instance"
 
 
 # -- metrics and status --------------------------------------------------------------------------
@@ -209,19 +214,16 @@ def test_own_addresses_are_never_vips() -> None:
 POOL = a_pool("p", "198.51.100.0/28")
 
 
-def sources(**fields: Any) -> Sources:
-    base: dict[str, Any] = {
-        "edge": "edge1",
-        "service_sync": "live",
-        "watches": lambda: (),
-        "announce": AnnounceState(keepalived=True),
-        "writes": PublishCounts(statuses=3),
-        "backlog": lambda: 0,
-        "holder": lambda: "edge2",
-        "usage": lambda: (PoolUsage("lan", 10, 0, 1, 0), PoolUsage("six", 4, UNBOUNDED, 4, 2)),
-        "pool_errors": lambda: (),
-    }
-    return Sources(**(base | fields))
+AROUND = Surroundings(
+    announce=AnnounceState(keepalived=True), writes={"status": 3}, lease_holder="edge2"
+)
+USAGE = (PoolUsage("lan", 10, 0, 1, 0), PoolUsage("six", 4, UNBOUNDED, 4, 2))
+
+
+def scraped(view: AgentView) -> str:
+    registry = CollectorRegistry()
+    registry.register(AgentCollector(lambda: view))
+    return generate_latest(registry).decode()
 
 
 def samples(text: str) -> dict[tuple[str, str], float]:
@@ -236,14 +238,14 @@ def samples(text: str) -> dict[tuple[str, str], float]:
 def test_metrics_endpoint_tells_the_state() -> None:
     edge = Edge()
     edge.list_all()
-    edge.loop.state.held = Held(frozenset({VIP}), frozenset())
+    edge.turn(VipsChanged(StandingVips(frozenset({VIP}))))
     bad = ObjectError(kind="IPAddressPool", name="lan", message="overlaps")
-    edge.loop.state.errors[("IPAddressPool", ObjectKey("", "lan"))] = bad
+    view = replace(edge.view, around=AROUND, usage=USAGE, errors=(bad,))
     metrics = Metrics()
     metrics.latency.observe(0.0015)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    metrics.serve(("127.0.0.1", port), lambda: readings(edge.loop, sources()))
+    metrics.serve(("127.0.0.1", port), lambda: view)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         seen = samples(answer.read().decode())
     metrics.close()
@@ -271,10 +273,8 @@ def test_updates_and_those_that_failed_are_counted_over_all_kinds() -> None:
         WatchState("Service", updates=5, unusable=1, events=90),
         WatchState("IPAddressPool", updates=2, unusable=1),
     )
-    fields = {"watches": lambda: watches, "writes": PublishCounts(errors=3, refused=7)}
-    registry = CollectorRegistry()
-    registry.register(AgentCollector(lambda: readings(Edge().loop, sources(**fields))))
-    seen = samples(generate_latest(registry).decode())
+    around = Surroundings(watches=watches, writes={"error": 3, "refused": 7})
+    seen = samples(scraped(AgentView(edge="edge1", around=around)))
     assert seen[("metallb_k8s_client_updates_total", "")] == 7
     assert seen[("metallb_k8s_client_update_errors_total", "")] == 5
 
@@ -283,46 +283,48 @@ def test_stale_mark_and_series_of_a_pool_go_with_their_cause() -> None:
     edge = Edge()
     pool = ObjectError(kind="IPAddressPool", namespace="metallb-system", name="p", message="bad")
 
-    def seen(**fields: Any) -> str:
-        registry = CollectorRegistry()
-        registry.register(AgentCollector(lambda: readings(edge.loop, sources(**fields))))
-        return generate_latest(registry).decode()
-
-    assert "metallb_k8s_client_config_loaded_bool 0.0" in seen()
+    assert "metallb_k8s_client_config_loaded_bool 0.0" in scraped(edge.view)
     edge.list_all()
     edge.turn(Failed("IPAddressPool", pool, 1))
-    assert "metallb_k8s_client_config_stale_bool 1.0" in seen()
+    assert "metallb_k8s_client_config_stale_bool 1.0" in scraped(edge.view)
     edge.turn(Changed("IPAddressPool", ObjectKey("metallb-system", "p"), POOL, 1))
-    repaired = seen(usage=lambda: ())
+    repaired = scraped(edge.view)
     assert "metallb_k8s_client_config_stale_bool 0.0" in repaired
-    assert 'pool="lan"' not in repaired
-    assert "metallb_k8s_client_config_stale_bool 1.0" in seen(pool_errors=lambda: (pool,))
+    assert 'pool="p"' in repaired
+    assert 'pool="p"' not in scraped(replace(edge.view, usage=()))
 
 
 def test_taken_metrics_port_does_not_stop_the_agent(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        Metrics().serve(("127.0.0.1", port), lambda: readings(Edge().loop, sources()))
+        Metrics().serve(("127.0.0.1", port), lambda: AgentView(edge="edge1"))
     assert f"127.0.0.1:{port}" in caplog.text
 
 
 def test_status_file_round_trip_and_only_when_changed(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     edge = Edge()
-    report = Reporter(path, sources())
-    report(edge.loop)
+    view = replace(edge.view, around=AROUND)
+    now = 100.0
+    writer = StatusWriter(path, lambda: view, clock=lambda: now)
+    writer.write()
     first = path.stat().st_mtime_ns
     document = read_status_file(path)
     assert document is not None
     assert not document.synced
     assert document.lease_holder == "edge2"
-    report(edge.loop)
+    writer.write()
     assert path.stat().st_mtime_ns == first
     edge.list_all()
-    report(edge.loop)
+    view = replace(edge.view, around=AROUND)
+    writer.write()
     document = read_status_file(path)
     assert document is not None
     assert (document.synced, document.virtual_servers) == (True, 1)
+    second = path.stat().st_mtime_ns
+    now += 10.0
+    writer.write()
+    assert path.stat().st_mtime_ns > second
     assert path.stat().st_mode & 0o777 == 0o644
     assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
 

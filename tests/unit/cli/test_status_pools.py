@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """How `fairlead status` tells of pools: how full they are, and which can't be used."""
 
-from pathlib import Path
+from dataclasses import replace
 
 import msgspec
 
-from fairlead.agent.status_report import Reporter
+from fairlead.agent.status_writer import status_document
 from fairlead.cli.status import agent_problems, pool_lines
 from fairlead.edge.status_file import StatusDocument
 from fairlead.model.plan import ObjectError
 from fairlead.planner.usage import UNBOUNDED, PoolUsage
 from unit.agent.test_loop import Edge
-from unit.agent.test_surroundings import sources
 
 
 def document(*pools: PoolUsage, **fields) -> StatusDocument:
     edge = Edge()
     edge.list_all()
-    made = Reporter(Path("unused"), sources(usage=lambda: pools, **fields)).document(edge.loop)
+    made = status_document(replace(edge.view, usage=pools, **fields), started=0.0)
     return msgspec.json.decode(msgspec.json.encode(made), type=StatusDocument)
 
 
@@ -49,5 +48,5 @@ def test_unusable_pools_are_problems_with_field_and_reason() -> None:
         field="spec.addresses[0]",
         message="'x' is not a CIDR",
     )
-    problems = agent_problems(document(pool_errors=lambda: (bad,)))
+    problems = agent_problems(document(errors=(bad,)))
     assert problems == ["IPAddressPool metallb-system/p: spec.addresses[0]: 'x' is not a CIDR"]

@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This edge's ways of announcing: secrets of sessions, instances, Events about failures."""
+"""This edge's kept of announcing: secrets of sessions, instances, Events about failures."""
 
 import base64
+from dataclasses import replace
 from ipaddress import ip_address
+from typing import Any
 
 import msgspec
 import pytest
 
 from fairlead.agent.service_events import FailureNotices, missing_failures, planned_failures
-from fairlead.agent.wanted import FilterRules
-from fairlead.agent.ways import EdgeWays
+from fairlead.agent.target import EdgeTarget
 from fairlead.cluster.peer_secrets import PeerSecret, SecretWire, peer_secret
 from fairlead.cluster.writes import ServiceRef
 from fairlead.model.bgp import SecretRef
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.inventory import Inventory
 from fairlead.model.names import Announce, Forwarding, ObjectKey, Protocol
-from fairlead.model.plan import NotAnnounced, VirtualServer
+from fairlead.model.plan import NotAnnounced, RealServer, VirtualServer
 from fairlead.planner.delta import EdgeDelta
 from golden import cases
 
@@ -25,8 +26,8 @@ KEY = ObjectKey("metallb-system", "tor")
 PEER = cases.peer(password_secret=SecretRef(*KEY))
 
 
-def _ways(*announce: Announce) -> EdgeWays:
-    return EdgeWays(Inventory(edges=(cases.EDGE,), announce=announce), cases.EDGE)
+def _kept(*announce: Announce) -> EdgeTarget:
+    return EdgeTarget(Inventory(edges=(cases.EDGE,), announce=announce), cases.EDGE)
 
 
 def _secret(text: str, kind: str = "kubernetes.io/basic-auth", key: str = "password") -> PeerSecret:
@@ -38,38 +39,36 @@ def _secret(text: str, kind: str = "kubernetes.io/basic-auth", key: str = "passw
     return peer_secret(msgspec.convert(wire, SecretWire))
 
 
-def _passwords(ways: EdgeWays) -> dict[str, str]:
-    bird = ways.wanted(1, lambda _address: True, FilterRules()).bird
-    assert bird is not None
-    return dict(bird.passwords)
+def _passwords(kept: EdgeTarget) -> dict[str, str]:
+    return dict(kept.target(lambda _address: True).passwords)
 
 
 def test_a_secret_that_comes_changes_or_goes_is_news() -> None:
-    ways = _ways(Announce.BGP)
-    assert ways.take(EdgeDelta(virtual_servers={}, bgp_peers=(PEER,)))
-    assert not ways.take(EdgeDelta(virtual_servers={}))
-    assert _passwords(ways) == {}
+    kept = _kept(Announce.BGP)
+    assert kept.take(EdgeDelta(virtual_servers={}, bgp_peers=(PEER,), announcing=True))
+    assert not kept.take(EdgeDelta(virtual_servers={}))
+    assert _passwords(kept) == {}
     for text in ("first0", "second"):
-        ways.put_secret(_secret(text))
-        assert ways.take(EdgeDelta(virtual_servers={}))
-        assert _passwords(ways) == {"tor1": text}
-        ways.put_secret(_secret(text))
-        assert not ways.take(EdgeDelta(virtual_servers={}))
-    ways.replace_secrets((), keep=(KEY,))
-    assert _passwords(ways) == {"tor1": "second"}
-    ways.replace_secrets((), keep=())
-    assert ways.take(EdgeDelta(virtual_servers={}))
-    assert _passwords(ways) == {}
+        kept.put_secret(_secret(text))
+        assert kept.take(EdgeDelta(virtual_servers={}))
+        assert _passwords(kept) == {"tor1": text}
+        kept.put_secret(_secret(text))
+        assert not kept.take(EdgeDelta(virtual_servers={}))
+    kept.replace_secrets((), keep=(KEY,))
+    assert _passwords(kept) == {"tor1": "second"}
+    kept.replace_secrets((), keep=())
+    assert kept.take(EdgeDelta(virtual_servers={}))
+    assert _passwords(kept) == {}
 
 
 @pytest.mark.parametrize(
     "secret", [_secret("x", kind="Opaque"), _secret("x", key="username")], ids=["type", "key"]
 )
 def test_only_the_right_key_of_the_right_type_counts(secret: PeerSecret) -> None:
-    ways = _ways(Announce.BGP)
-    ways.take(EdgeDelta(virtual_servers={}, bgp_peers=(PEER,)))
-    ways.put_secret(secret)
-    assert _passwords(ways) == {}
+    kept = _kept(Announce.BGP)
+    kept.take(EdgeDelta(virtual_servers={}, bgp_peers=(PEER,), announcing=True))
+    kept.put_secret(secret)
+    assert _passwords(kept) == {}
 
 
 def test_a_secret_shows_in_no_text() -> None:
@@ -84,12 +83,13 @@ def test_interfaces_and_stable_addresses_of_all_instances() -> None:
     other = msgspec.structs.replace(
         INSTANCE, instance="b", devices=("eth1", "eth2"), advertised_address="169.254.7.8/32"
     )
-    ways = _ways(Announce.VRRP)
-    ways.take(EdgeDelta(virtual_servers={}, vrrp=(INSTANCE, other)))
-    wanted = ways.wanted(1, lambda _address: True, FilterRules())
-    assert wanted.interfaces == ("eth0", "eth1", "eth2")
-    assert wanted.advertised == (ip_address("192.0.2.9"), ip_address("169.254.7.8"))
-    assert wanted.bird is None
+    kept = _kept(Announce.VRRP)
+    kept.take(EdgeDelta(virtual_servers={}, vrrp=(INSTANCE, other), announcing=True))
+    target = kept.target(lambda _address: True)
+    assert target.interfaces == ("eth0", "eth1", "eth2")
+    assert target.advertised == (ip_address("192.0.2.9"), ip_address("169.254.7.8"))
+    assert target.by_bgp == frozenset()
+    assert replace(target, announce=frozenset()).advertised == ()
 
 
 def test_failures_are_told_once_also_at_the_start() -> None:
@@ -124,3 +124,36 @@ def test_an_interface_that_this_machine_lacks_fails_its_services() -> None:
     rows = missing_failures("edge1", (instance,), servers, frozenset({"eth7"}))
     assert rows == [(ObjectKey("web", "shop"), "edge edge1 has no interface eth7")]
     assert missing_failures("edge1", (instance,), servers, frozenset()) == []
+
+
+def _server(port: int, **fields: Any) -> VirtualServer:
+    settings: dict[str, Any] = {
+        "address": ip_address("192.0.2.200"),
+        "protocol": Protocol.TCP,
+        "port": port,
+        "scheduler": "mh",
+        "flags": (),
+        "forwarding": Forwarding.DSR,
+        "service": ObjectKey("web", "shop"),
+        "real_servers": (RealServer(ip_address("192.0.2.101"), port, 1),),
+    }
+    return VirtualServer(**(settings | fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"source_ranges": ()}, {"forwarding": Forwarding.MASQUERADE}, {"mark": 7, "last_port": 90}],
+)
+def test_the_packet_filter_hears_of_rules_and_not_of_weights(fields: dict[str, Any]) -> None:
+    kept, nothing, key = _kept(Announce.VRRP), EdgeDelta(virtual_servers={}), ObjectKey("a", "b")
+    kept.put_servers(key, (_server(80),))
+    assert not kept.take(nothing)
+    assert kept.target(bool).virtual_servers == ()
+    kept.put_servers(key, (_server(80, **fields), _server(443)))
+    assert kept.take(nothing)
+    assert [one.port for one in kept.target(bool).virtual_servers] == [80, 443]
+    kept.put_servers(key, (_server(80, real_servers=(), **fields), _server(443)))
+    assert not kept.take(nothing)
+    kept.put_servers(key, ())
+    assert kept.take(nothing)
+    assert kept.target(bool).virtual_servers == ()

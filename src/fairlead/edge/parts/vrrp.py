@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""keepalived's file as a part: VRRP instances and their VIPs."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from fairlead.edge.keepalived import LOADED_MARK, PID_FILE, VRRP_CONF, is_running, write_vrrp
+from fairlead.edge.links import LinkPort
+from fairlead.edge.parts.daemon_file import DaemonFile, FileDifference, read_text
+from fairlead.edge.parts.part import Owned, Part, Target, interfaces_of
+from fairlead.model.plan import VrrpInstance
+from fairlead.render import render_keepalived
+
+log = logging.getLogger(__name__)
+
+Ids = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class VrrpPaths:
+    """Where keepalived's things are, and who may write them.
+
+    Attributes:
+        loaded: What it was told to load last.
+        owner: User and group of the file; None keeps whoever runs this.
+    """
+
+    conf: Path = VRRP_CONF
+    pid: Path = PID_FILE
+    loaded: Path = LOADED_MARK
+    owner: Ids | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class VrrpActual:
+    """The file, and the interfaces of this machine that instances ask for and that are there."""
+
+    file: DaemonFile
+    missing: frozenset[str]
+
+
+class VrrpPart(Part[tuple[VrrpInstance, ...], VrrpActual, FileDifference]):
+    """VRRP instances on the interfaces that this machine has.
+
+    Attributes:
+        missing: Interfaces that instances want and this machine does not have; as of the last
+            comparison.
+    """
+
+    name = "VRRP instances"
+
+    def __init__(self, links: LinkPort, paths: VrrpPaths | None = None) -> None:
+        self._links, self._paths = links, paths or VrrpPaths()
+        self._named: tuple[str, ...] = ()
+        self.missing: frozenset[str] = frozenset()
+
+    def desired(self, target: Target) -> tuple[VrrpInstance, ...]:
+        """Instances of the plan; none where VRRP is off."""
+        self._named = tuple(sorted(_interfaces(target.vrrp)))
+        return target.vrrp
+
+    def actual(self) -> VrrpActual:
+        """The file, and which interfaces are not there: with them keepalived refuses all of it."""
+        paths = self._paths
+        file = DaemonFile(
+            read_text(paths.conf), is_running(paths.pid), read_text(paths.loaded) or ""
+        )
+        missing = frozenset(name for name in self._named if not self._links.exists(name))
+        if missing - self.missing:
+            log.warning("interfaces are missing: %s", ", ".join(sorted(missing)))
+        self.missing = missing
+        return VrrpActual(file, missing)
+
+    def difference(
+        self, desired: tuple[VrrpInstance, ...], actual: VrrpActual, owned: Owned
+    ) -> FileDifference:
+        """The file's text, where it is another; no file at all is as good as one without VIPs."""
+        del owned
+        text = render_keepalived(present_instances(desired, actual.missing))
+        before = actual.file.text
+        if before is None and not desired:
+            return FileDifference(False)
+        return FileDifference(actual.file.differs(text), before or "", text, text=text)
+
+    def apply(self, change: FileDifference, *, check: bool = False) -> None:
+        """Let keepalived's own parser look at it, write it, tell keepalived."""
+        paths = self._paths
+        write_vrrp(
+            change.text,
+            path=paths.conf,
+            pid_file=paths.pid,
+            loaded_mark=paths.loaded,
+            owner=paths.owner,
+            check=check,
+        )
+
+
+def present_instances(
+    instances: tuple[VrrpInstance, ...], missing: frozenset[str]
+) -> tuple[VrrpInstance, ...]:
+    """Instances as this machine can run them: on the interfaces that are there.
+
+    One that has none left for its VIPs is left out: as a master it would take them from an edge
+    that can hold them.
+    """
+    found = []
+    for one in instances:
+        there = tuple(name for name in interfaces_of(one) if name not in missing)
+        if one.interface in missing or not there:
+            continue
+        found.append(msgspec.structs.replace(one, devices=there) if one.devices else one)
+    return tuple(found)
+
+
+def _interfaces(instances: Iterable[VrrpInstance]) -> set[str]:
+    return {name for one in instances for name in (one.interface, *one.devices)}
