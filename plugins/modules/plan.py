@@ -10,6 +10,8 @@ short_description: Compute what every edge should hold
 description:
   - The same planner that the agents and C(fairlead plan) run, on objects of the cluster and the
     inventory document. Nothing is changed anywhere.
+  - The files of every edge's daemons are rendered, too. An inventory whose edges could not have
+    theirs is refused; a BGP session that an edge would leave out is among the C(errors).
 version_added: 0.1.0
 extends_documentation_fragment:
   - fairlead.edge.attributes.info
@@ -97,8 +99,8 @@ from ansible_collections.fairlead.edge.plugins.module_utils._core import control
 
 def act(module):
     from fairlead.cluster.manifests import read_manifests
+    from fairlead.planned import checked_plan
     from fairlead.planner.encode import plan_to_dict
-    from fairlead.planner.plan import make_plan
     from fairlead.planner.pools import usable_pools
     from fairlead.snapshot.inventory import inventory_from_dict
     from fairlead.snapshot.manifests import Document, snapshot_from_documents
@@ -110,7 +112,7 @@ def act(module):
     ]
     documents += read_manifests(module.params["manifests"])
     snapshot = snapshot_from_documents(documents, pool_namespace=inventory.pool_namespace)
-    plan = plan_to_dict(make_plan(snapshot, inventory))
+    plan = plan_to_dict(checked_plan(snapshot, inventory))
     if module.params["strict"] and plan["errors"]:
         module.fail_json(msg="; ".join(error_text(error) for error in plan["errors"]), plan=plan)
     pools, _clashes = usable_pools(inventory, snapshot.pools)

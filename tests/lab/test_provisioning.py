@@ -43,7 +43,7 @@ def test_verify_passes(lab: ProvisionedLab) -> None:
             "192.0.2.1 is not an address of this machine; set fairlead_edge_address",
         ),
         ("fairlead_kubeconfig=/nonexistent/config", "kubeconfig /nonexistent/config: "),
-        ('{"fairlead_vrrp": {}}', "fairlead_vrrp.advertised_address must be set"),
+        ('{"fairlead_vrrp": {}}', "vrrp.advertised_address: edge edge1: is missing"),
         ("fairlead_forwarding=teleport", "inventory: forwarding: Invalid enum value 'teleport'"),
     ],
 )

@@ -64,6 +64,7 @@ from fairlead.edge.vips import LinkVipReader, StandingVips
 from fairlead.model.errors import FairleadError, InventoryError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import Announce, ObjectKey
+from fairlead.planned import check_inventory
 from fairlead.snapshot.inventory import inventory_from_dict
 
 log = logging.getLogger(__name__)
@@ -346,13 +347,15 @@ class Agent:
 
 def _read_inventory(path: Path) -> Inventory:
     try:
-        return inventory_from_dict(yaml.safe_load(path.read_bytes()))
+        inventory = inventory_from_dict(yaml.safe_load(path.read_bytes()))
+        check_inventory(inventory)
     except OSError as error:
         raise AgentConfigError(f"inventory {path}: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise AgentConfigError(f"inventory {path}: not YAML: {error}") from error
     except InventoryError as error:
         raise AgentConfigError(f"{path}: {error}") from error
+    return inventory
 
 
 def _own_edge(inventory: Inventory, config: AgentConfig) -> Edge:

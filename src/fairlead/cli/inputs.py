@@ -12,6 +12,7 @@ from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.plan import Plan
 from fairlead.model.snapshot import Snapshot
+from fairlead.planned import check_inventory, checked_plan
 from fairlead.planner.encode import plan_from_json
 from fairlead.planner.plan import make_plan
 from fairlead.planner.requests import is_ours
@@ -66,7 +67,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
         """The plan that was saved, or the one that is made of the objects."""
         if self.saved is not None:
             return self.saved
-        return make_plan(self.snapshot(inventory), inventory)
+        return _planned(self.snapshot(inventory), inventory)
 
 
 def read_input(paths: Sequence[str], kubeconfig: str | None = None) -> Input:
@@ -87,7 +88,14 @@ def read_input(paths: Sequence[str], kubeconfig: str | None = None) -> Input:
 
 def at_rest(given: Input, inventory: Inventory, past: Plan) -> Plan:
     """The plan of an input in whose cluster another plan was carried out before."""
-    return make_plan(settled(given.snapshot(inventory), past), inventory)
+    return _planned(settled(given.snapshot(inventory), past), inventory)
+
+
+def _planned(snapshot: Snapshot, inventory: Inventory) -> Plan:
+    """The plan; that of the assumed edge is not held against what edges can have."""
+    if ASSUMED_EDGE in inventory.edges:
+        return make_plan(snapshot, inventory)
+    return checked_plan(snapshot, inventory)
 
 
 def load_inventory(path: str | None) -> Inventory:
@@ -99,9 +107,11 @@ def load_inventory(path: str | None) -> Inventory:
     if path is None:
         return Inventory(edges=(ASSUMED_EDGE,))
     try:
-        return inventory_from_dict(read_inventory(path))
+        inventory = inventory_from_dict(read_inventory(path))
+        check_inventory(inventory)
     except FairleadError as error:
         raise UsageError(f"{path}: {error}") from None
+    return inventory
 
 
 def notes(snapshot: Snapshot, inventory: Inventory, *, with_edges: bool) -> list[str]:

@@ -15,11 +15,13 @@ class InventoryError(FairleadError):
 
     Attributes:
         field: Dotted path of the offending field, e.g. `pools[1].addresses[0]`.
+        message: What is wrong, without the place.
     """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"inventory: {field}: {message}")
         self.field = field
+        self.message = message
 
 
 class ApplyError(FairleadError):

@@ -2,6 +2,7 @@
 """Snapshot + inventory -> plan, in one call. The agent's twin is `fairlead.planner.incremental`."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 import msgspec
 
@@ -38,22 +39,21 @@ def make_plan(snapshot: Snapshot, inventory: Inventory, trail: Trail | None = No
     by_address = sorted(vips.items(), key=lambda row: address_order(row[0]))
     rows = [advertising.row(address, vip.users, vip.pool) for address, vip in by_address]
     servers.sort(key=virtual_server_order)
-    return Plan(
+    plan = Plan(
         services=decisions,
         edges={
             edge.name: edge_plan(edge, servers, rows, advertising)
             for edge in sorted(inventory.edges, key=lambda edge: edge.name)
         },
-        errors=tuple(
-            sorted(
-                (
-                    *snapshot.errors,
-                    *(_placed(error, snapshot) for error in (*pool_errors, *adverts.errors)),
-                ),
-                key=_error_order,
-            )
-        ),
+        errors=snapshot.errors,
     )
+    return with_errors(plan, (*pool_errors, *adverts.errors), snapshot)
+
+
+def with_errors(plan: Plan, errors: Iterable[ObjectError], snapshot: Snapshot) -> Plan:
+    """The plan with more errors, each with the place where the snapshot has its object."""
+    found = {*plan.errors, *(_placed(error, snapshot) for error in errors)}
+    return msgspec.structs.replace(plan, errors=tuple(sorted(found, key=_error_order)))
 
 
 def _unreadable_pools(snapshot: Snapshot, inventory: Inventory) -> list[ObjectKey]:

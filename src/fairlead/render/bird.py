@@ -98,7 +98,7 @@ def render_bird(edge: Edge, plan: EdgePlan, passwords: Mapping[str, str] | None 
         passwords: TCP MD5 secrets by name of the peer, where the plan does not carry them.
 
     Raises:
-        InventoryError: The edge has no IPv4 router id.
+        InventoryError: The edge has sessions and no IPv4 router id.
     """
     views: list[_PeerView] = []
     errors: list[ObjectError] = []
@@ -111,7 +111,7 @@ def render_bird(edge: Edge, plan: EdgePlan, passwords: Mapping[str, str] | None 
             errors.append(place(peer, error.field, f"{error.message}; the session is left out"))
     text = render(
         "bird.conf.j2",
-        router_id=_router_id(edge),
+        router_id=_router_id(edge, needed=bool(plan.bgp_peers)),
         link=VIP_LINK,
         peers=views,
         bfd=any(view.bfd for view in views),
@@ -121,13 +121,17 @@ def render_bird(edge: Edge, plan: EdgePlan, passwords: Mapping[str, str] | None 
     return BirdFile(text, tuple(errors))
 
 
-def _router_id(edge: Edge) -> str:
+def _router_id(edge: Edge, *, needed: bool) -> str:
+    """The edge's router id; "" without one where nobody hears it."""
     chosen = edge.router_id or edge.address
-    if chosen.version != 4:
-        raise InventoryError(
-            f"edges[{edge.name}].router_id", f"{chosen} must be written as an IPv4 address"
-        )
-    return str(chosen)
+    if chosen.version == 4:
+        return str(chosen)
+    if not needed:
+        return ""
+    raise InventoryError(
+        f"edges[{edge.name}].router_id",
+        f"BGP needs one, written as an IPv4 address: the edge's own address {chosen} is none",
+    )
 
 
 def _peer(
@@ -145,7 +149,7 @@ def _peer(
         vrf=_word("vrf", peer.vrf, 15) if peer.vrf else "",
         # Its own only where it differs: the global one stands at the top.
         router_id="" if peer.router_id is None else str(peer.router_id),
-        multihop=peer.ebgp_multihop,
+        multihop=peer.ebgp_multihop and peer.address is not None,
         hold_time=peer.hold_time,
         keepalive_time=(peer.keepalive_time or 0) if peer.hold_time else 0,
         connect_time=peer.connect_time or 0,
@@ -160,7 +164,7 @@ def _word(field: str, text: str, limit: int) -> str:
     try:
         return word(field, text, limit)
     except InventoryError as error:
-        raise ObjectFieldError(field, str(error).partition(f"{field}: ")[2]) from None
+        raise ObjectFieldError(field, error.message) from None
 
 
 def _local(edge: Edge, peer: BgpPeer) -> str:
@@ -171,6 +175,10 @@ def _local(edge: Edge, peer: BgpPeer) -> str:
             f"{peer.address} means nothing without a link: name the interface in its place",
         )
     if peer.source_address is not None:
+        if peer.address is not None and peer.address.version != peer.source_address.version:
+            raise ObjectFieldError(
+                "source_address", f"{peer.source_address} can't call {peer.address}: two families"
+            )
         return str(peer.source_address)
     if peer.address is None or peer.vrf:
         return ""
@@ -241,4 +249,4 @@ def _password(peer: BgpPeer, passwords: Mapping[str, str]) -> str:
     try:
         return secret("password", text)
     except InventoryError as error:
-        raise ObjectFieldError("password", str(error).partition("password: ")[2]) from None
+        raise ObjectFieldError("password", error.message) from None

@@ -13,12 +13,14 @@ _SPEC = {
     "address": "peerAddress",
     "asn": "peerASN",
     "dual_stack": "dualStackAddressFamily",
+    "ebgp_multihop": "ebgpMultiHop",
     "interface": "interface",
     "my_asn": "myASN",
     "name": "",
     "password": "password",
     "password_secret": "passwordSecret",
     "port": "peerPort",
+    "source_address": "sourceAddress",
     "bfd": "bfdProfile",
     "vrf": "vrf",
 }
@@ -46,6 +48,12 @@ def peer_limits(peer: BgpPeer) -> Iterator[ObjectError]:
             "port",
             f"BIRD waits for the neighbour of an interface on port {DEFAULT_PORT} and can't call "
             f"port {peer.port}",
+        )
+    if peer.address is None and peer.ebgp_multihop:
+        yield place(
+            peer,
+            "ebgp_multihop",
+            "the neighbour of an interface is one hop away; the session runs without multihop",
         )
 
 

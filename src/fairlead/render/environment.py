@@ -8,9 +8,8 @@ from typing import Any
 import jinja2
 
 from fairlead.model.errors import InventoryError
+from fairlead.model.words import WORD, is_word, word_rule
 
-# What keepalived, BIRD (as a quoted symbol) and nftables all take as a plain word.
-_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 # A secret inside double quotes: printable ASCII without the quote and the backslash.
 _SECRET = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]{1,80}")
 
@@ -33,17 +32,14 @@ def render(template: str, **view: Any) -> str:
     return environment().get_template(template).render(view)
 
 
-def word(field: str, text: str, limit: int = 48) -> str:
+def word(field: str, text: str, limit: int = WORD) -> str:
     """Return text that is a plain word in every daemon's grammar.
 
     Raises:
         InventoryError: It holds anything but letters, digits and `_ . : -`, or is too long.
     """
-    if _WORD.fullmatch(text) is None or len(text) > limit:
-        raise InventoryError(
-            field,
-            f"{text!r} must be 1 to {limit} letters, digits or any of _ . : - (no leading sign)",
-        )
+    if not is_word(text, limit):
+        raise InventoryError(field, f"{text!r} {word_rule(limit)}")
     return text
 
 

@@ -50,7 +50,7 @@ def _view(instance: VrrpInstance) -> _InstanceView:
         advert_interval=f"{instance.advert_interval:g}",
         preempt=instance.preempt,
         source=str(instance.source),
-        peers=tuple(str(peer) for peer in sorted(instance.peers, key=_order)),
+        peers=_peers(instance),
         advertised=_advertised(instance),
         addresses=tuple(_host_prefix(vip) for vip in sorted(instance.addresses, key=_order)),
         devices=tuple(
@@ -62,6 +62,11 @@ def _view(instance: VrrpInstance) -> _InstanceView:
 
 
 def _advertised(instance: VrrpInstance) -> str:
+    if not instance.advertised_address:
+        raise InventoryError(
+            "vrrp.advertised_address",
+            "is missing: VRRP needs a free address of the LAN, with its prefix length",
+        )
     try:
         interface = ip_interface(instance.advertised_address)
     except ValueError as error:
@@ -75,6 +80,17 @@ def _advertised(instance: VrrpInstance) -> str:
             "adverts carry addresses of the family they travel in (RFC 5798)",
         )
     return interface.with_prefixlen
+
+
+def _peers(instance: VrrpInstance) -> tuple[str, ...]:
+    for peer in instance.peers:
+        if peer.version != instance.source.version:
+            raise InventoryError(
+                "edges[].address",
+                f"{peer} is not of the family of {instance.source}, the address of another edge: "
+                "the edges of a VRRP group speak to each other over one family",
+            )
+    return tuple(str(peer) for peer in sorted(instance.peers, key=_order))
 
 
 def _host_prefix(address: IPAddress) -> str:

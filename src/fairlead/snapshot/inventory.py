@@ -17,6 +17,7 @@ from fairlead.model.inventory import Edge, Inventory, ServiceSync, VrrpSettings
 from fairlead.model.names import Announce, Forwarding
 from fairlead.model.pool import Pool
 from fairlead.model.schedulers import SCHEDULERS
+from fairlead.model.words import INSTANCE_NAME, is_word, word_rule
 from fairlead.snapshot.inventory_adverts import (
     bfd_entries,
     bgp_entries,
@@ -26,9 +27,16 @@ from fairlead.snapshot.inventory_adverts import (
 )
 from fairlead.snapshot.pools import parse_ranges, parse_selection
 from fairlead.snapshot.selectors import no_duplicates
-from fairlead.snapshot.text import address_field, interface_name, label_name, subdomain_name
+from fairlead.snapshot.text import (
+    address_field,
+    interface_name,
+    label_name,
+    router_id_field,
+    subdomain_name,
+)
 from fairlead.snapshot.wire import ServiceAllocationWire
 
+_ROUNDING = 1e-6  # of a float that stands for a number with two decimals
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 _Asn = Annotated[int, msgspec.Meta(ge=1, le=4_294_967_295)]
 _VrrpPriority = Annotated[int, msgspec.Meta(ge=1, le=254)]
@@ -176,7 +184,7 @@ def _edge(wire: _Edge, field: str) -> Edge:
         address6=address6,
         interface=interface_name(wire.interface, f"{field}.interface"),
         priority=wire.priority,
-        router_id=address_field(wire.router_id, f"{field}.router_id") if wire.router_id else None,
+        router_id=router_id_field(wire.router_id, f"{field}.router_id") if wire.router_id else None,
         labels=wire.labels,
         interfaces=_interfaces(wire, f"{field}.interfaces"),
     )
@@ -271,6 +279,14 @@ def _vrrp(wire: _Vrrp) -> VrrpSettings:
                 "vrrp.advertised_address",
                 f"{wire.advertised_address!r} is not an address with prefix length",
             ) from None
+    if not is_word(wire.instance, INSTANCE_NAME):
+        raise InventoryError("vrrp.instance", f"{wire.instance!r} {word_rule(INSTANCE_NAME)}")
+    if abs(wire.advert_interval * 100 - round(wire.advert_interval * 100)) > _ROUNDING:
+        raise InventoryError(
+            "vrrp.advert_interval",
+            f"{wire.advert_interval:g} must be a multiple of 0.01: VRRP counts in hundredths of a "
+            "second (RFC 5798)",
+        )
     return VrrpSettings(
         instance=wire.instance,
         vrid=wire.vrid,

@@ -16,7 +16,7 @@ from fairlead.snapshot.text import (
     address_field,
     duration_field,
     interface_name,
-    ipv4_field,
+    router_id_field,
     subdomain_name,
 )
 from fairlead.snapshot.wire_adverts import (
@@ -112,7 +112,7 @@ def parse_peer(
         local_asn=_number(spec.local_asn, f"{field}localASN", 1, 0xFFFFFFFF),
         port=_number(spec.peer_port or None, f"{field}peerPort", 1, max_port) or 179,
         source_address=_address(spec.source_address, f"{field}sourceAddress"),
-        router_id=ipv4_field(spec.router_id, f"{field}routerID") if spec.router_id else None,
+        router_id=router_id_field(spec.router_id, f"{field}routerID") if spec.router_id else None,
         hold_time=hold_time,
         keepalive_time=keepalive_time,
         connect_time=_connect(spec, f"{field}connectTime"),

@@ -13,6 +13,7 @@ from fairlead.model.addresses import parse_address
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.names import IPAddress, IPNetwork
 from fairlead.model.pool import AddressRange
+from fairlead.model.words import INTERFACE_NAME, is_interface_name
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -73,19 +74,22 @@ def port_name(text: str, field: str) -> str:
     return text
 
 
-def ipv4_field(text: str, field: str) -> IPAddress:
-    """Return an IPv4 address: what a router id must look like."""
+def router_id_field(text: str, field: str) -> IPAddress:
+    """Return a router id: written as an IPv4 address, and not zero (RFC 6286)."""
     address = address_field(text, field)
-    if address.version != 4:
-        raise ObjectFieldError(field, f"{text!r} is not an IPv4 address")
+    if address.version != 4 or address.is_unspecified:
+        raise ObjectFieldError(field, f"{text!r} is not an IPv4 address other than 0.0.0.0")
     return address
 
 
 def interface_name(name: str, field: str) -> str:
-    """Check a Linux interface name (dev_valid_name: at most 15, no blank, no slash); ASCII only."""
-    printable = name.isascii() and name.isprintable()
-    if not printable or not 1 <= len(name) <= 15 or set(name) & set(" /'\"{};#") or name[0] == "-":
-        raise ObjectFieldError(field, f"{name!r} is not an interface name")
+    """Check a Linux interface name that every daemon's file can hold."""
+    if not is_interface_name(name):
+        raise ObjectFieldError(
+            field,
+            f"{name!r} is not an interface name (1 to {INTERFACE_NAME} letters, digits or any of "
+            "_ . -)",
+        )
     return name
 
 

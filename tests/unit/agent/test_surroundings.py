@@ -81,7 +81,7 @@ def test_config_errors_name_file_and_key(tmp_path: Path, text: str, says: str) -
 
 def test_agent_without_its_edge_in_the_inventory_says_so(tmp_path: Path) -> None:
     inventory = tmp_path / "edges.yaml"
-    inventory.write_text("edges: [{name: edge1, address: 192.0.2.1}]\n")
+    inventory.write_text("edges: [{name: edge1, address: 192.0.2.1}]\nannounce: []\n")
     path = tmp_path / "agent.yaml"
     path.write_text(f"edge: edge9\ninventory: {inventory}\nkubeconfig: /nonexistent\n")
     argv = [sys.executable, "-m", "fairlead", "agent", "--config", str(path)]

@@ -14,19 +14,45 @@ from fairlead.agent.daemon import Agent
 from fairlead.cli.main import cli
 from fairlead.model.errors import FairleadError
 
-EDGES = [{"name": "edge1", "address": "192.0.2.11"}, {"name": "edge2", "address": "192.0.2.12"}]
-GOOD = {
+EDGES = [
+    {"name": "edge1", "address": "192.0.2.11", "labels": {"a": "b"}},
+    {"name": "edge2", "address": "192.0.2.12"},
+]
+GOOD: dict[str, Any] = {
     "edges": EDGES,
     "pools": [{"name": "lan", "addresses": ["192.0.2.160-192.0.2.191"]}],
     "vrrp": {"advertised_address": "192.0.2.9/24"},
 }
+EDGES6 = [
+    {"name": "edge1", "address": "2001:db8::11"},
+    {"name": "edge2", "address": "2001:db8::12"},
+]
+PEER6 = {"name": "tor", "address": "2001:db8::1", "asn": 64500}
+# Both edges lack an IPv6 address; the first peer is fine, its secret is in the cluster.
+PEERS = """
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: one, namespace: metallb-system}
+spec: {myASN: 64512, peerASN: 64500, peerAddress: 192.0.2.1, passwordSecret: {name: tor}}
+---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: two, namespace: metallb-system}
+spec:
+  {myASN: 64512, peerASN: 64500, peerAddress: "2001:db8::1", nodeSelectors: [{matchLabels: {a: b}}]}
+"""
+
+
+def vrrp(**changes: object) -> dict[str, Any]:
+    """The VRRP settings with some of them changed."""
+    return {"vrrp": {**GOOD["vrrp"], **changes}}
 
 
 def by_plan(folder: Path, inventory: dict[str, Any]) -> str:
     """What `fairlead plan` says, "" where it plans."""
     edges, manifests = folder / "edges.yaml", folder / "manifests"
     edges.write_text(json.dumps(inventory))
-    manifests.mkdir()
+    manifests.mkdir(exist_ok=True)
     done = CliRunner().invoke(cli, ["plan", "--edges", str(edges), "--manifests", str(manifests)])
     assert "Traceback" not in done.output
     return done.stderr if done.exit_code else ""
@@ -50,6 +76,41 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"service_sync": "playbook"},
         "service_sync: 'playbook' is not offered: nothing would write addresses or follow",
     ),
+    "instance-with-a-blank": (vrrp(instance="my lan"), "vrrp.instance: 'my lan' must be 1 to 39 "),
+    "instance-too-long": (vrrp(instance="x" * 40), "vrrp.instance: "),
+    "interval": (vrrp(advert_interval=0.015), "vrrp.advert_interval: 0.015 must be a multiple"),
+    "no-advertised-address": (
+        vrrp(advertised_address=""),
+        "vrrp.advertised_address: edge edge1: is missing",
+    ),
+    "interface": (
+        {"edges": [{**EDGES[0], "interface": "br+lan"}, EDGES[1]]},
+        "edges[0].interface: 'br+lan' is not an interface name",
+    ),
+    "interfaces": (
+        {"edges": [{**EDGES[0], "interfaces": ["eth1:1"]}, EDGES[1]]},
+        "edges[0].interfaces[0]: 'eth1:1' is not an interface name",
+    ),
+    "two-families": (
+        {"edges": [EDGES[0], {"name": "edge2", "address": "2001:db8::12"}]},
+        "edges[].address: edge edge1: 2001:db8::12 is not of the family of 192.0.2.11",
+    ),
+    "other-family-advertised": (
+        {"edges": EDGES6},
+        "vrrp.advertised_address: edge edge1: 192.0.2.9/24 is not of the family",
+    ),
+    "no-router-id": (
+        {"edges": EDGES6, "announce": ["bgp"], "bgp": {"peers": [PEER6]}},
+        "edges[edge1].router_id: edge edge1: BGP needs one, written as an IPv4 address",
+    ),
+    "router-id": (
+        {"edges": [{**EDGES[0], "router_id": "2001:db8::1"}, EDGES[1]]},
+        "edges[0].router_id: '2001:db8::1' is not an IPv4 address",
+    ),
+    "router-id-zero": (
+        {"edges": [{**EDGES[0], "router_id": "0.0.0.0"}, EDGES[1]]},
+        "edges[0].router_id: '0.0.0.0' is not an IPv4 address other than 0.0.0.0",
+    ),
 }
 
 
@@ -65,3 +126,38 @@ def test_what_edges_can_t_have_is_refused(
 ) -> None:
     change, said = BAD[row]
     assert said in door(tmp_path, {**GOOD, **change})
+
+
+SESSIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "no-address-of-the-family": ({}, "bgp.peers[tor].address: edge edge1 has no IPv6 address"),
+    "bfd-echo": (
+        {"address": "192.0.2.1", "bfd_profile": "e"},
+        "bgp.peers[tor].bfd: echoMode: BIRD has no BFD echo",
+    ),
+}
+
+
+@pytest.mark.parametrize("row", SESSIONS)
+def test_a_session_that_an_edge_can_t_have_is_an_error_of_the_plan(
+    row: str, tmp_path: Path
+) -> None:
+    change, said = SESSIONS[row]
+    inventory = {
+        **GOOD,
+        "announce": ["bgp"],
+        "bgp": {"peers": [{**PEER6, **change}]},
+        "bfd_profiles": [{"name": "e", "echo_mode": True}],
+    }
+    assert said in by_plan(tmp_path, inventory)
+    assert by_agent(tmp_path, inventory) == ""  # one session does not hold up the edge
+
+
+def test_an_object_s_session_is_told_with_its_place_and_a_secret_is_no_error(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests/peers.yaml").write_text(PEERS)
+    said = by_plan(tmp_path, {**GOOD, "announce": ["bgp"]})
+    assert said.count("BGPPeer") == 1
+    assert f"{tmp_path}/manifests/peers.yaml, document 2: BGPPeer" in said
+    assert "spec.peerAddress: edge edge1 has no IPv6 address" in said

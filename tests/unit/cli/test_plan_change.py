@@ -81,8 +81,8 @@ def test_what_if_lays_a_part_over_the_input_and_judges_it_at_rest(now: str, tmp_
 
 def test_another_inventory_alone_is_compared_as_well(now: str, tmp_path: Path) -> None:
     one, two = tmp_path / "one.conf", tmp_path / "two.conf"
-    one.write_text("edges: [{name: e1, address: 192.0.2.1}]")
-    two.write_text("edges: [{name: e2, address: 192.0.2.2}]")
+    one.write_text("edges: [{name: e1, address: 192.0.2.1}]\nannounce: []")
+    two.write_text("edges: [{name: e2, address: 192.0.2.2}]\nannounce: []")
     done = run("--manifests", now, "--edges", str(one), "--diff-edges", str(two))
     assert done.exit_code == 1
     assert "Edge e1 (gone)" in done.stdout

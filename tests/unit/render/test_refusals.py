@@ -56,6 +56,11 @@ NO_IPV6 = msgspec.structs.replace(cases.EDGE, address6=None)
         ({"my_asn": None}, "bgp.peers[tor1].my_asn", "needs an ASN"),
         ({"vrf": "a b"}, "bgp.peers[tor1].vrf", "letters, digits"),
         ({"address": None, "interface": "x;"}, "bgp.peers[tor1].interface", "letters, digits"),
+        (
+            {"source_address": ip_address("2001:db8::9")},
+            "bgp.peers[tor1].source_address",
+            "two families",
+        ),
         ({"address": ip_address("fe80::1")}, "bgp.peers[tor1].address", "name the interface"),
         (
             {"origin": "cluster", "namespace": "metallb-system",
@@ -83,6 +88,11 @@ def test_a_session_that_cannot_be_is_left_out_and_named(
             "minimumTtl: BIRD can't require a TTL of 250",
         ),
         ({"address": None, "interface": "eth1", "port": 1790}, "spec.peerPort", "port 1790"),
+        (
+            {"address": None, "interface": "eth1", "ebgp_multihop": True},
+            "spec.ebgpMultiHop",
+            "the session runs without multihop",
+        ),
     ],
 )
 def test_what_bird_lacks_is_said_and_the_session_runs_without(
@@ -115,8 +125,15 @@ def test_long_names_stay_different() -> None:
 
 def test_router_id_is_written_as_ipv4() -> None:
     edge = msgspec.structs.replace(cases.EDGE, address=ip_address("2001:db8::11"))
-    with pytest.raises(InventoryError, match="router_id"):
-        render_bird(edge, EdgePlan())
+    with pytest.raises(InventoryError, match=r"edges\[edge1\]\.router_id: BGP needs one"):
+        render_bird(edge, EdgePlan(bgp_peers=(cases.peer(),)))
+    assert "router id" not in render_bird(edge, EdgePlan()).text  # nobody would hear it
+
+
+def test_unicast_peers_are_of_one_family() -> None:
+    mixed = msgspec.structs.replace(INSTANCE, peers=(ip_address("2001:db8::12"),))
+    with pytest.raises(InventoryError, match=r"edges\[\]\.address: 2001:db8::12 is not of the fam"):
+        render_keepalived((mixed,))
 
 
 def test_order_of_input_does_not_matter() -> None:
