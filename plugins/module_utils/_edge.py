@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
+
 
 LOCK_OPTION = dict(lock_timeout=dict(type="float", default=30.0))
 PLAN_OPTIONS = dict(
@@ -21,17 +23,61 @@ def edge_plan(module):
 
 
 def owned(module):
-    """Whether an address lies in one of the pools."""
+    """Whether an address is a VIP of ours: it lies in one of the pools."""
+    from fairlead.edge.ownership import OwnedVips
     from fairlead.snapshot.pools import parse_ranges
 
-    ranges = parse_ranges(module.params["pools"], "pools")
-    return lambda address: any(address in part for part in ranges)
+    pools = module.params.get("pools") or []
+    return OwnedVips(parse_ranges(pools, "pools") if pools else ())
+
+
+def target(module, edge=None, announce=None, passwords=None):
+    """What the parts of this edge are computed from; of VRRP the plan says by itself whether it is on."""
+    from ipaddress import IPv4Address
+
+    from fairlead.edge.parts import Target
+    from fairlead.model.inventory import Edge
+    from fairlead.model.names import Announce
+
+    plan = edge_plan(module)
+    return Target(
+        edge=edge or Edge(name="this", address=IPv4Address(0)),
+        announce=frozenset(Announce if announce is None else announce),
+        plan=plan,
+        virtual_servers=plan.virtual_servers,
+        passwords=passwords or {},
+        owned=owned(module),
+    )
+
+
+@contextmanager
+def parts(module, prune=True):
+    """The parts of this edge, while nobody else changes them."""
+    from fairlead.edge.links import Links
+    from fairlead.edge.parts import BirdPaths, EdgePaths, VrrpPaths, edge_parts
+
+    paths = EdgePaths(
+        vrrp=VrrpPaths(owner=agent_ids()), bird=BirdPaths(owner=bird_ids(), mark_owner=agent_ids())
+    )
+    with locked(module), Links() as links:
+        yield edge_parts(links, paths, prune=prune)
+
+
+def part_result(change, what):
+    """Result of a module that makes one part true."""
+    return dict(
+        changed=change.changed,
+        diff=dict(
+            before=change.before,
+            after=change.after,
+            before_header="%s (before)" % what,
+            after_header="%s (after)" % what,
+        ),
+    )
 
 
 def locked(module):
     """The edge's lock; check mode only reads and takes none."""
-    from contextlib import nullcontext
-
     from fairlead.edge.lock import edge_lock
 
     if module.check_mode:
@@ -50,24 +96,9 @@ def agent_ids():
     return entry.pw_uid, entry.pw_gid
 
 
-def lines(texts):
-    """Lines of a diff."""
-    return "".join("%s\n" % text for text in texts)
-
-
 def file_result(change):
     """Result of a module that writes one file."""
-    path = str(change.path)
-    return dict(
-        changed=change.changed,
-        path=path,
-        diff=dict(
-            before=change.before,
-            after=change.after,
-            before_header="%s (before)" % path,
-            after_header="%s (after)" % path,
-        ),
-    )
+    return dict(part_result(change, str(change.path)), path=str(change.path))
 
 
 def bird_ids():

@@ -46,36 +46,16 @@ installed:
 from ansible_collections.fairlead.edge.plugins.module_utils._core import edge_module, run
 from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
     PLAN_OPTIONS,
-    edge_plan,
-    lines,
-    locked,
-    owned,
+    part_result,
+    parts,
+    target,
 )
 
 
 def act(module):
-    from fairlead.edge.links import Links, reconcile_addresses
-    from fairlead.model.names import Announce
-
-    wanted = [
-        vip.address
-        for vip in edge_plan(module).addresses
-        if vip.ready and Announce.BGP in vip.announce
-    ]
-    with locked(module), Links() as links:
-        if not wanted and not links.exists():
-            return dict(changed=False, changes=[])
-        done = reconcile_addresses(links, wanted, owned(module), check=module.check_mode)
-    return dict(
-        changed=done.changed,
-        changes=[str(change) for change in done.changes],
-        diff=dict(
-            before=lines(done.before),
-            after=lines(done.after),
-            before_header="fairlead0 (before)",
-            after_header="fairlead0 (after)",
-        ),
-    )
+    with parts(module) as edge:
+        change = edge.vip_link.make_true(target(module), check=module.check_mode)
+    return dict(part_result(change, "fairlead0"), changes=list(change.changes))
 
 
 def main():

@@ -62,57 +62,33 @@ installed:
 from ansible_collections.fairlead.edge.plugins.module_utils._core import edge_module, run
 from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
     LOCK_OPTION,
-    edge_plan,
-    lines,
-    locked,
+    parts,
+    target,
 )
 
 
 def act(module):
-    from fairlead.edge.source_nat import reconcile_masquerade
-    from fairlead.edge.port_marks import reconcile_marks
-    from fairlead.edge.source_filter import reconcile_sources
-    from fairlead.render import masquerade_targets
-    from fairlead.render.port_marks import port_marks
-    from fairlead.render.source_filter import source_filters_of
-
-    plan, check = edge_plan(module), module.check_mode
-    with locked(module):
-        filters = reconcile_sources(source_filters_of(plan), check=check)
-        marks = reconcile_marks(port_marks(plan.virtual_servers), check=check)
-        targets = reconcile_masquerade(masquerade_targets(plan), check=check)
+    wanted = target(module)
+    with parts(module) as edge:
+        walked = (edge.source_nat, edge.source_filter, edge.port_marks)
+        changes = [part.make_true(wanted, check=module.check_mode) for part in walked]
+    nat, filters, marks = (change.rules for change in changes)
     return dict(
-        changed=filters.changed or marks.changed or targets.changed,
-        targets=target_texts(targets.after),
-        restricted=filter_texts(filters.after),
-        marked=mark_texts(marks.after),
+        changed=any(change.changed for change in changes),
+        targets=sorted("%s %s %d" % one for one in nat),
+        restricted=sorted(map(filter_text, filters)),
+        marked=sorted(map(str, marks)),
         diff=dict(
-            before=shown(targets.before, filters.before, marks.before),
-            after=shown(targets.after, filters.after, marks.after),
+            before="".join(change.before for change in changes),
+            after="".join(change.after for change in changes),
             before_header="packet filter (before)",
             after_header="packet filter (after)",
         ),
     )
 
 
-def shown(targets, filters, marks):
-    rows = ["masquerade %s" % text for text in target_texts(targets)]
-    rows += ["restrict %s" % text for text in filter_texts(filters)]
-    return lines(rows + ["mark %s" % text for text in mark_texts(marks)])
-
-
-def target_texts(targets):
-    return sorted("%s %s %d" % target for target in targets)
-
-
-def mark_texts(marks):
-    return sorted(map(str, marks))
-
-
-def filter_texts(filters):
-    return sorted(
-        "%s from %s" % (one.place, ", ".join(map(str, one.sources)) or "nobody") for one in filters
-    )
+def filter_text(one):
+    return "%s from %s" % (one.place, ", ".join(map(str, one.sources)) or "nobody")
 
 
 def main():

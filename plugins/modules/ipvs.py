@@ -61,43 +61,20 @@ installed:
 from ansible_collections.fairlead.edge.plugins.module_utils._core import edge_module, run
 from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
     PLAN_OPTIONS,
-    edge_plan,
-    lines,
-    locked,
-    owned,
+    part_result,
+    parts,
+    target,
 )
 
 
 def act(module):
-    from fairlead.edge.ipvs import IpvsTable, reconcile_ipvs
-    from fairlead.diff.ipvs import desired_from, is_ours, service_key
-    from fairlead.diff.slow_start import left_rising
-
-    servers = edge_plan(module).virtual_servers
-    desired = desired_from(servers)
-    ours = owned(module)
-    with locked(module), IpvsTable() as table:
-        for key in map(service_key, (one for one in servers if one.slow_start_seconds)):
-            desired[key] = left_rising(desired[key], table.dump_service(key))
-        extra = [key for key in table.service_keys() if key not in desired and is_ours(key, ours)]
-        keep = [] if module.params["prune"] else extra
-        done = reconcile_ipvs(
-            table,
-            desired,
-            ours if module.params["prune"] else None,
-            check=module.check_mode,
-        )
-    done.raise_for_failures()
+    prune = module.params["prune"]
+    with parts(module, prune=prune) as edge:
+        change = edge.ipvs.make_true(target(module), check=module.check_mode)
     return dict(
-        changed=done.changed,
-        changes=[str(change) for change in done.changes],
-        prunable=sorted(str(key) for key in keep),
-        diff=dict(
-            before=lines(done.before),
-            after=lines(done.after),
-            before_header="IPVS (before)",
-            after_header="IPVS (after)",
-        ),
+        part_result(change, "IPVS"),
+        changes=list(change.changes),
+        prunable=[] if prune else sorted(str(key) for key in change.prunable),
     )
 
 

@@ -81,7 +81,7 @@ plan:
       elements: dict
       sample: []
 pools:
-  description: Address ranges of all pools, of the inventory and of the cluster.
+  description: Address ranges of all pools, of the inventory and of the cluster, without the addresses of edges and of VRRP.
   returned: success
   type: list
   elements: str
@@ -100,6 +100,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._core import control
 def act(module):
     from fairlead.cluster.manifests import read_manifests
     from fairlead.planned import checked_plan
+    from fairlead.edge.ownership import OwnedVips
     from fairlead.planner.encode import plan_to_dict
     from fairlead.planner.pools import usable_pools
     from fairlead.snapshot.inventory import inventory_from_dict
@@ -116,10 +117,11 @@ def act(module):
     if module.params["strict"] and plan["errors"]:
         module.fail_json(msg="; ".join(error_text(error) for error in plan["errors"]), plan=plan)
     pools, _clashes = usable_pools(inventory, snapshot.pools)
+    owned = OwnedVips.of(inventory, pools)
     return dict(
         changed=False,
         plan=plan,
-        pools=sorted("%s-%s" % (part.first, part.last) for pool in pools for part in pool.ranges),
+        pools=owned.range_texts(),
         refusals=[
             "{namespace}/{name}: {refusal[reason]}: {refusal[message]}".format(**service)
             for service in plan["services"]

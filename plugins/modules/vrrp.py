@@ -46,20 +46,29 @@ installed:
 from ansible_collections.fairlead.edge.plugins.module_utils._core import edge_module, run
 from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
     LOCK_OPTION,
-    agent_ids,
-    edge_plan,
-    file_result,
-    locked,
+    part_result,
+    parts,
+    target,
 )
 
 
 def act(module):
-    from fairlead.edge.keepalived import apply_vrrp
+    from fairlead.edge.keepalived import VRRP_CONF
+    from fairlead.model.errors import ApplyError
 
-    with locked(module):
-        return file_result(
-            apply_vrrp(edge_plan(module).vrrp, owner=agent_ids(), check=module.check_mode)
-        )
+    wanted = target(module)
+    with parts(module) as edge:
+        part = edge.vrrp
+        change = part.difference(part.desired(wanted), part.actual(), wanted.owned)
+        if part.missing:
+            # The agent goes on with those that are there; a person who runs a playbook is to know.
+            raise ApplyError(
+                "%s: nothing was written, this machine has no interface %s; correct fairlead_edge_interface(s)"
+                % (VRRP_CONF, ", ".join(sorted(part.missing)))
+            )
+        if change.changed:
+            part.apply(change, check=module.check_mode)
+    return dict(part_result(change, str(VRRP_CONF)), path=str(VRRP_CONF))
 
 
 def main():

@@ -6,8 +6,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from fairlead.edge.links import Links, reconcile_addresses
+from fairlead.edge.links import Links
 from kernel.network import inside
+from support.vip_link import make_addresses
 
 pytestmark = pytest.mark.kernel
 
@@ -45,12 +46,12 @@ def test_link_is_made_once_and_comes_up(links, netns):
 
 
 def test_addresses_come_and_go_and_foreign_ones_stay(links, netns):
-    done = reconcile_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned)
+    done = make_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned)
     assert done.link_made
     inside(netns, "ip addr add 10.0.0.9/32 dev fairlead0")
     assert links.addresses() == ips("10.0.0.9", "192.0.2.7", "2001:db8::7")
-    assert not reconcile_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned).changed
-    done = reconcile_addresses(links, ips("192.0.2.8"), owned)
+    assert not make_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned).changed
+    done = make_addresses(links, ips("192.0.2.8"), owned)
     assert [str(one) for one in done.changes] == [
         "+192.0.2.8/32",
         "-192.0.2.7/32",
@@ -60,7 +61,7 @@ def test_addresses_come_and_go_and_foreign_ones_stay(links, netns):
 
 
 def test_ipv6_vip_is_usable_at_once_and_never_a_source(links, netns):
-    reconcile_addresses(links, ips("2001:db8::7"), owned)
+    make_addresses(links, ips("2001:db8::7"), owned)
     text = shown(netns, "addr", "show", "dev", "fairlead0", "to", "2001:db8::7")
     assert "2001:db8::7/128" in text
     assert "tentative" not in text
@@ -69,7 +70,7 @@ def test_ipv6_vip_is_usable_at_once_and_never_a_source(links, netns):
 
 
 def test_check_makes_nothing(links):
-    assert reconcile_addresses(links, ips("192.0.2.7"), owned, check=True).changed
+    assert make_addresses(links, ips("192.0.2.7"), owned, check=True).changed
     assert not links.exists()
 
 
@@ -84,7 +85,7 @@ def test_addresses_are_removed_under_the_prefix_length_they_have(links, netns):
 
 
 def test_repeating_a_change_is_done(links):
-    reconcile_addresses(links, ips("192.0.2.7"), owned)
-    (change,) = reconcile_addresses(links, (), owned).changes
+    make_addresses(links, ips("192.0.2.7"), owned)
+    (change,) = make_addresses(links, (), owned).changes
     links.apply([change])
     assert links.addresses() == ()

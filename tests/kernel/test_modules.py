@@ -38,7 +38,13 @@ def server(address, port, weights, **changes):
 
 def plan(*servers, vips=()):
     addresses = [{"address": vip, "announce": ["bgp"], "ready": True} for vip in vips]
-    return {**NOTHING, "virtual_servers": list(servers), "addresses": addresses}
+    peers = [{"name": "tor1", "address": "192.0.2.1", "asn": 64500, "my_asn": 64512}]
+    return {
+        **NOTHING,
+        "virtual_servers": list(servers),
+        "addresses": addresses,
+        "bgp_peers": peers if vips else [],
+    }
 
 
 def saved(netns):

@@ -91,9 +91,20 @@ def addresses(edge):
 def test_what_keepalived_refuses_never_becomes_the_live_file(edge, check):
     vrrp(edge, plan(*VIPS))
     before = edge.files()
+    twice = plan(*VIPS)
+    twice["vrrp"] += [{**twice["vrrp"][0], "instance": "other"}]
+    said = fail_module("vrrp", {"plan": twice}, place=edge, check=check)
+    assert said.startswith(f"{CONF}: not replaced, keepalived refused the new text")
+    assert edge.files() == before
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_an_interface_that_is_not_there_is_named_and_nothing_is_written(edge, check):
+    vrrp(edge, plan(*VIPS))
+    before = edge.files()
     wanted = plan(*VIPS, interface="nosuch0")
     said = fail_module("vrrp", {"plan": wanted}, place=edge, check=check)
-    assert said.startswith(f"{CONF}: not replaced, keepalived refused the new text")
+    assert said.startswith(f"{CONF}: nothing was written")
     assert "nosuch0" in said
     assert edge.files() == before
 

@@ -220,6 +220,9 @@ class Announcer:
         self._look = False
         interfaces = target.interfaces
         missing: frozenset[str] = getattr(tools.parts.vrrp, "missing", frozenset())
+        if self.state.vips is None or missing - self.state.vips.missing:
+            for name in sorted(missing):
+                log.warning("interface %s is missing", name)
         found = ours(tools.vips.read(interfaces), target.owned, target.advertised, missing)
         # A killed master keeps its VIPs while the other edge announces them: two holders.
         if dead and found.lan and not self._keepalived.alive():

@@ -4,14 +4,12 @@
 pyroute2 costs 0.1 s and 20 MB to import, so that happens when a `Links` is opened, not before.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-import msgspec
-
-from fairlead.diff.addresses import AddAddress, AddressChange, diff_addresses
+from fairlead.diff.addresses import AddAddress, AddressChange
 from fairlead.edge.netns import entered
 from fairlead.model.errors import ApplyError, FairleadError
 from fairlead.model.names import IPAddress
@@ -44,48 +42,6 @@ class LinkPort(Protocol):
     def apply(self, changes: Sequence[AddressChange], name: str = VIP_LINK) -> None:
         """Put on and take off addresses."""
         ...
-
-
-class AppliedAddresses(msgspec.Struct, frozen=True):
-    """What a reconciliation of addresses did, or with `check` would do."""
-
-    changes: tuple[AddressChange, ...] = ()
-    link_made: bool = False
-    before: tuple[str, ...] = ()
-    after: tuple[str, ...] = ()
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was, or would be, done."""
-        return self.link_made or bool(self.changes)
-
-
-def reconcile_addresses(
-    links: LinkPort,
-    desired: Iterable[IPAddress],
-    owned: Callable[[IPAddress], bool],
-    *,
-    name: str = VIP_LINK,
-    check: bool = False,
-) -> AppliedAddresses:
-    """Make the VIPs on the dummy link what is desired.
-
-    Args:
-        links: The kernel's, or a fake.
-        desired: VIPs that should stand on the link.
-        owned: Whether an address lies in a pool of ours; no other is ever removed.
-        name: The link.
-        check: Only tell what would be done.
-    """
-    missing = not links.exists(name)
-    actual = links.addresses(name)
-    changes = diff_addresses(desired, actual, owned)
-    after = {*actual, *(one.address for one in changes if isinstance(one, AddAddress))}
-    after -= {one.address for one in changes if not isinstance(one, AddAddress)}
-    if not check:
-        missing = links.ensure_link(name)
-        links.apply(changes, name)
-    return AppliedAddresses(tuple(changes), missing, _texts(actual), _texts(after))
 
 
 class Links:
@@ -270,7 +226,3 @@ class FakeLinks:
 
 def _order(address: IPAddress) -> tuple[int, int]:
     return (address.version, int(address))
-
-
-def _texts(addresses: Iterable[IPAddress]) -> tuple[str, ...]:
-    return tuple(str(address) for address in sorted(addresses, key=_order))

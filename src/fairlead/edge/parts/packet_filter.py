@@ -5,9 +5,9 @@ A VIP that one of them is about must not come up without it: restricted it would
 answers without source NAT would go to the client by a way that it does not know.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Generic
+from typing import ClassVar, Generic
 
 from fairlead.edge.packet_filter import Rule
 from fairlead.edge.parts.part import Difference, Owned, Part, Target
@@ -32,12 +32,22 @@ class RuleDifference(Difference, Generic[Rule]):
 class _RulePart(Part[frozenset[Rule], frozenset[Rule], RuleDifference[Rule]]):
     """A set of rules, each about one VIP."""
 
+    verb: ClassVar[str]
+
+    def text(self, rule: Rule) -> str:
+        """A rule in words."""
+        return str(rule)
+
+    def _lines(self, rules: Iterable[Rule]) -> str:
+        return "".join(f"{self.verb} {text}\n" for text in sorted(map(self.text, rules)))
+
     def difference(
         self, desired: frozenset[Rule], actual: frozenset[Rule], owned: Owned
     ) -> RuleDifference[Rule]:
         """Rules to come and to go; the table is ours alone."""
         del owned
-        return RuleDifference(desired != actual, _lines(actual), _lines(desired), rules=desired)
+        before, after = self._lines(actual), self._lines(desired)
+        return RuleDifference(desired != actual, before, after, rules=desired)
 
     def guards(self, target: Target) -> frozenset[IPAddress]:
         """VIPs that have rules here."""
@@ -48,6 +58,11 @@ class SourceFilterPart(_RulePart[SourceFilter]):
     """`loadBalancerSourceRanges`."""
 
     name = "source filter"
+    verb = "restrict"
+
+    def text(self, rule: SourceFilter) -> str:
+        """Where, and who is let in."""
+        return f"{rule.place} from {', '.join(map(str, rule.sources)) or 'nobody'}"
 
     def desired(self, target: Target) -> frozenset[SourceFilter]:
         """Whom each restricted virtual server lets in."""
@@ -66,6 +81,7 @@ class PortMarksPart(_RulePart[PortMark]):
     """Marks by which IPVS knows port ranges."""
 
     name = "port marks"
+    verb = "mark"
 
     def desired(self, target: Target) -> frozenset[PortMark]:
         """Marks that port ranges need."""
@@ -84,6 +100,11 @@ class SourceNatPart(_RulePart[MasqueradeTarget]):
     """Source NAT of forwarding mode `masquerade`."""
 
     name = "source NAT"
+    verb = "masquerade"
+
+    def text(self, rule: MasqueradeTarget) -> str:
+        """Address, protocol and port."""
+        return f"{rule.address} {rule.protocol} {rule.port}"
 
     def desired(self, target: Target) -> frozenset[MasqueradeTarget]:
         """Virtual servers whose answers must come back through this edge."""
@@ -96,7 +117,3 @@ class SourceNatPart(_RulePart[MasqueradeTarget]):
     def apply(self, change: RuleDifference[MasqueradeTarget], *, check: bool = False) -> None:
         """Load it, with the sysctl that IPVS needs for it."""
         reconcile_masquerade(change.rules, check=check)
-
-
-def _lines(rules: Collection[object]) -> str:
-    return "".join(f"{text}\n" for text in sorted(map(str, rules)))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """keepalived's file as a part: VRRP instances and their VIPs."""
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,6 @@ from fairlead.edge.parts.daemon_file import DaemonFile, FileDifference, read_tex
 from fairlead.edge.parts.part import Owned, Part, Target, interfaces_of
 from fairlead.model.plan import VrrpInstance
 from fairlead.render import render_keepalived
-
-log = logging.getLogger(__name__)
 
 Ids = tuple[int, int]
 
@@ -70,8 +67,6 @@ class VrrpPart(Part[tuple[VrrpInstance, ...], VrrpActual, FileDifference]):
             read_text(paths.conf), is_running(paths.pid), read_text(paths.loaded) or ""
         )
         missing = frozenset(name for name in self._named if not self._links.exists(name))
-        if missing - self.missing:
-            log.warning("interfaces are missing: %s", ", ".join(sorted(missing)))
         self.missing = missing
         return VrrpActual(file, missing)
 
