@@ -106,7 +106,9 @@ def act(module):
 def passwords(module, inventory):
     """Secrets by name of the peer: of the inventory, and of the cluster as they were handed in."""
     found = {peer.name: peer.password for peer in inventory.bgp.peers if peer.password is not None}
-    wanted = {peer["name"]: peer.get("password") for peer in module.params["plan"]["bgp_peers"]}
+    wanted = {
+        peer["name"]: peer.get("password") for peer in module.params["plan"].get("bgp_peers", ())
+    }
     result = {name: found[name] for name in found if wanted.get(name) == "inventory"}
     return dict(result, **module.params["passwords"])
 

@@ -65,7 +65,12 @@ def act(module):
     from fairlead.cluster.client import KubeApi
     from fairlead.cluster.peer_secrets import read_passwords
 
-    peers = [peer for edge in module.params["plan"]["edges"].values() for peer in edge["bgp_peers"]]
+    edges = module.params["plan"].get("edges")
+    if not isinstance(edges, dict):
+        module.fail_json(
+            msg="plan: has no edges: give the whole plan, as fairlead.edge.plan has it"
+        )
+    peers = [peer for edge in edges.values() for peer in edge.get("bgp_peers", ())]
     api = KubeApi(Path(module.params["kubeconfig"]))
     return dict(changed=False, passwords=read_passwords(api, peers))
 

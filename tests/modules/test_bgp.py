@@ -38,6 +38,13 @@ def bgp(edge, wanted, **options):
     return run_module("bgp", wanted, place=edge, **options)
 
 
+def test_a_plan_of_before_there_were_sessions_has_none(edge):
+    wanted = params()
+    del wanted["plan"]["bgp_peers"]
+    assert bgp(edge, wanted)["errors"] == []
+    assert "protocol bgp" not in edge.path(CONF).read_text()
+
+
 def test_check_then_do_then_nothing(edge):
     foreseen = bgp(edge, params(TOR1), check=True)
     assert foreseen["changed"]

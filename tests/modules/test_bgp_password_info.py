@@ -4,7 +4,7 @@
 import base64
 
 from modules.object_api import serving
-from support.modules import run_module
+from support.modules import fail_module, run_module
 
 NAMESPACE = "metallb-system"
 
@@ -42,3 +42,11 @@ def test_each_is_read_from_its_place_and_no_other(tmp_path):
         )
         assert api.writes() == []
     assert result["passwords"] == {"object": "from-object", "named": "from-secret"}
+
+
+def test_a_plan_without_sessions_needs_none_and_a_slice_is_no_plan(tmp_path):
+    with serving() as api:
+        given = {"kubeconfig": api.kubeconfig(tmp_path), "plan": {"edges": {"edge1": {}}}}
+        assert run_module("bgp_password_info", given)["passwords"] == {}
+        said = fail_module("bgp_password_info", {**given, "plan": {"bgp_peers": []}})
+    assert said.startswith("plan: has no edges: give the whole plan")

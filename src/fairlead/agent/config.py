@@ -48,7 +48,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             repairs changes made by others, since IPVS tells nobody about them.
         watchdog_seconds: Overrides what systemd asks for; None follows systemd.
         announce: Whether this agent changes addresses and announcements at all.
-        bgp_link: Dummy link that holds the VIPs announced by BGP.
         vrrp_conf, keepalived_pid: The rendered file, and keepalived's parent.
         bird_conf, bird_control: The rendered file, and BIRD's control socket.
         runtime_dir: Home of status.json and the edge lock.
@@ -63,7 +62,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     resync_seconds: float = 30.0
     watchdog_seconds: float | None = None
     announce: bool = True
-    bgp_link: str = "fairlead0"
     vrrp_conf: Path = Path("/etc/fairlead/keepalived/vrrp.conf")
     keepalived_pid: Path = Path("/run/keepalived.pid")
     bird_conf: Path = Path("/etc/fairlead/bird/fairlead.conf")

@@ -138,7 +138,6 @@ class Agent:
     def _make_announcer(self) -> Announcer:
         config = self._config
         paths = EdgePaths(
-            link=config.bgp_link,
             vrrp=VrrpPaths(
                 config.vrrp_conf, config.keepalived_pid, config.runtime_dir / "vrrp.loaded"
             ),

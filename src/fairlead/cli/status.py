@@ -19,7 +19,7 @@ from fairlead.diff.changes import flag_names
 from fairlead.edge.bird_control import CONTROL_SOCKET
 from fairlead.edge.bird_sessions import Session, sessions
 from fairlead.edge.ipvs import IpvsTable
-from fairlead.edge.links import VIP_LINK, Links
+from fairlead.edge.links import Links
 from fairlead.edge.port_marks import marks_in_force
 from fairlead.edge.status_file import (
     STATUS_FILE,
@@ -31,7 +31,7 @@ from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import AddressFamily, ForwardMethod, ServiceFlag, ServiceKey, ServiceStatus
 from fairlead.model.marks import is_own_mark
-from fairlead.model.names import Announce, IPAddress
+from fairlead.model.names import VIP_LINK, Announce, IPAddress
 from fairlead.planner.usage import UNBOUNDED
 from fairlead.render.bird import SESSION_PREFIX
 from fairlead.render.port_marks import PortMark

@@ -7,15 +7,12 @@ pyroute2 costs 0.1 s and 20 MB to import, so that happens when a `Links` is open
 from collections.abc import Collection, Iterable, Sequence
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Protocol, Self
 
 from fairlead.diff.addresses import AddAddress, AddressChange
 from fairlead.edge.netns import entered
 from fairlead.model.errors import ApplyError, FairleadError
-from fairlead.model.names import IPAddress
-
-VIP_LINK: Final = "fairlead0"
-"""The dummy link whose addresses the BGP daemon exports."""
+from fairlead.model.names import VIP_LINK, IPAddress
 
 _EEXIST, _EADDRNOTAVAIL = 17, 99
 _IFA_F_NODAD = 0x02

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-from fairlead.edge.links import VIP_LINK, Links
-from fairlead.model.names import IPAddress
+from fairlead.edge.links import Links
+from fairlead.model.names import VIP_LINK, IPAddress
 
 
 class StandingVips(msgspec.Struct, frozen=True):

@@ -3,7 +3,10 @@
 
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+VIP_LINK: Final = "fairlead0"
+"""Dummy link of an edge that holds the VIPs announced by BGP; what stands there is exported."""
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network

@@ -18,13 +18,12 @@ import msgspec
 from fairlead.model.bgp import BfdSettings, BgpPeer
 from fairlead.model.errors import InventoryError, ObjectFieldError
 from fairlead.model.inventory import Edge
-from fairlead.model.names import IPAddress
+from fairlead.model.names import VIP_LINK, IPAddress
 from fairlead.model.plan import EdgePlan, ObjectError
 from fairlead.render.bird_limits import peer_limits, place
 from fairlead.render.bird_policy import Announced, ExportView, aggregates, export_views
 from fairlead.render.environment import render, secret, word
 
-VIP_LINK = "fairlead0"
 SESSION_PREFIX = "peer."
 """Before each peer's name: BIRD takes a quoted keyword (`'router'`, `'rt'`) for the keyword, and no
 keyword has a dot."""

@@ -64,6 +64,7 @@ def test_config_defaults_suit_an_edge(tmp_path: Path) -> None:
         ("kubeconfig: /x\n", "edge"),
         ("edge: ''\n", "edge: must name"),
         ("edge: e\nmetrics: 1\n", "metrics"),
+        ("edge: e\nbgp_link: other0\n", "bgp_link"),
         ("edge: e\nmetrics_listen: 9120\n", "metrics_listen"),
         ("edge: e\nmetrics_listen: localhost:9120\n", "expected ADDRESS:PORT"),
         ("edge: e\nmetrics_listen: 127.0.0.1:99999\n", "expected ADDRESS:PORT"),

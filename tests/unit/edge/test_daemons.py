@@ -2,6 +2,7 @@
 """keepalived and nftables, real ones, inside a network namespace of the test's own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fairlead.agent.config import AgentConfig
 from fairlead.edge import source_nat as nft
 from fairlead.edge.keepalived import apply_vrrp
 from fairlead.model.errors import ApplyError, ValidationError
@@ -20,6 +22,7 @@ from fairlead.render import render_keepalived
 from golden import cases
 
 NETNS = "fairlead-daemons"
+ROLES = Path(__file__).resolve().parents[3] / "roles"
 (INSTANCE,) = cases.KEEPALIVED["no-vips"]
 
 
@@ -64,6 +67,24 @@ def keepalived(netns: str, tmp_path: Path) -> Iterator[Path]:
         _until((tmp_path / "pid").exists, "keepalived's pid file")
         _until((tmp_path / "vrrp.pid").exists, "the VRRP process")
         yield tmp_path
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(10)
+
+
+def test_the_unit_s_pid_file_is_the_agent_s_wherever_the_operator_would_have_it(
+    netns: str, tmp_path: Path
+) -> None:
+    unit = (ROLES / "edge_keepalived/templates/override.conf.j2").read_text()
+    command = re.findall(r"^ExecStart=/usr/sbin/(.+) \$DAEMON_ARGS$", unit, re.MULTILINE)[0]
+    wanted = AgentConfig(edge="edge1").keepalived_pid
+    assert f" --pid={wanted}" in command
+    (tmp_path / "main.conf").write_text(f"use_pid_dir\n{render_keepalived((INSTANCE,))}")
+    own = [f"--vrrp_pid={tmp_path}/vrrp.pid", "-f", f"{tmp_path}/main.conf"]
+    argv = command.replace(str(wanted), f"{tmp_path}/pid").split()
+    daemon = subprocess.Popen(["ip", "netns", "exec", netns, *argv, *own])
+    try:
+        _until((tmp_path / "pid").exists, "the pid file of the command line")
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(10)
@@ -122,6 +143,7 @@ def test_keepalived_refuses_and_the_live_file_stays(
 _MASQUERADE = """
 import sys
 sys.path.insert(0, "tests")
+from fairlead.agent.config import AgentConfig
 from fairlead.edge import source_nat as nft
 from golden import cases
 from pathlib import Path

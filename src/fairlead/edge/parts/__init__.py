@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from fairlead.edge.ipvs import IpvsPort, IpvsTable
-from fairlead.edge.links import VIP_LINK, LinkPort
+from fairlead.edge.links import LinkPort
 from fairlead.edge.parts.bird import BirdPart, BirdPaths
 from fairlead.edge.parts.ipvs import IpvsPart
 from fairlead.edge.parts.packet_filter import PortMarksPart, SourceFilterPart, SourceNatPart
 from fairlead.edge.parts.part import Difference, Owned, Part, Target, interfaces_of
 from fairlead.edge.parts.vip_link import VipLinkPart
 from fairlead.edge.parts.vrrp import VrrpPart, VrrpPaths
+from fairlead.model.names import VIP_LINK
 
 __all__ = [
     "AnyPart",

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairlead.diff.addresses import AddAddress, AddressChange, diff_addresses
-from fairlead.edge.links import VIP_LINK, LinkPort
+from fairlead.edge.links import LinkPort
 from fairlead.edge.parts.part import Difference, Owned, Part, Target
-from fairlead.model.names import IPAddress
+from fairlead.model.names import VIP_LINK, IPAddress
 
 
 @dataclass(frozen=True)
