@@ -13,7 +13,8 @@ from fairlead.planner.encode import plan_to_json
 from fairlead.planner.plan import make_plan
 from fairlead.snapshot.inventory import inventory_from_dict
 from fairlead.snapshot.manifests import Document, snapshot_from_documents
-from fairlead.snapshot.objects import KINDS, convert_object, field_error, parse_object
+from fairlead.snapshot.objects import field_error
+from fairlead.snapshot.resources import PLANNED, convert_object, parse_object
 from property.strategies_cluster import inventory
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -118,7 +119,7 @@ objects = st.fixed_dictionaries(
 
 
 @UNHURRIED
-@given(st.sampled_from(sorted(KINDS)), objects | values)
+@given(st.sampled_from(sorted(PLANNED)), objects | values)
 def test_any_object_is_parsed_or_refused(kind: str, data) -> None:
     if not isinstance(data, dict):
         data = {"metadata": data}
@@ -144,14 +145,14 @@ def _snapshot(kind: str, parsed) -> Snapshot:
 
 
 @UNHURRIED
-@given(st.sampled_from(sorted(KINDS)), objects)
+@given(st.sampled_from(sorted(PLANNED)), objects)
 def test_the_wire_refuses_what_a_manifest_refuses(kind: str, data) -> None:
     def by_manifest():
         return parse_object(kind, data)
 
     def by_wire():
         try:
-            wire = msgspec.json.decode(msgspec.json.encode(data), type=KINDS[kind])
+            wire = msgspec.json.decode(msgspec.json.encode(data), type=PLANNED[kind].wire)
         except msgspec.ValidationError as error:
             raise field_error(error) from None
         return convert_object(kind, wire)

@@ -18,18 +18,10 @@ import yaml
 from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi
 from fairlead.cluster.kubeconfig import KubeConfigError
 from fairlead.model.errors import FairleadError
+from fairlead.snapshot.resources import RESOURCES, Place
 
 ACCOUNT = "fairlead-edge"
 SECRETS = f"{ACCOUNT}-peer-secrets"
-_READ = ["get", "list", "watch"]
-_METALLB = [
-    "bfdprofiles",
-    "bgpadvertisements",
-    "bgppeers",
-    "communities",
-    "ipaddresspools",
-    "l2advertisements",
-]
 _TOKEN_SECONDS = 30.0
 _NAMESPACES = "/api/v1/namespaces"
 LABELS = {"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/managed-by": "ansible"}
@@ -54,13 +46,10 @@ class AccessChange:
 
 
 def secret_objects(namespace: str, peers: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the right to read Secrets beside BGP peers, and nowhere else.
-
-    RBAC knows names, not types, and which names peers use is not known beforehand.
-    """
+    """Return the right to read Secrets beside BGP peers, and nowhere else."""
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{peers}"
     return [
-        (f"{rbac}/roles", _rbac("Role", SECRETS, rules=[_rule("", ["secrets"], _READ)])),
+        (f"{rbac}/roles", _rbac("Role", SECRETS, rules=rules(Place.PEERS))),
         (f"{rbac}/rolebindings", _binding("RoleBinding", "Role", namespace, SECRETS)),
     ]
 
@@ -78,9 +67,9 @@ def objects(namespace: str, pool_namespace: str = "") -> list[tuple[str, dict[st
     return [
         (_NAMESPACES, _object("v1", "Namespace", namespace)),
         (f"{inside}/serviceaccounts", _object("v1", "ServiceAccount", ACCOUNT)),
-        (f"{rbac}/clusterroles", _rbac("ClusterRole", rules=_cluster_rules())),
+        (f"{rbac}/clusterroles", _rbac("ClusterRole", rules=rules(Place.EVERYWHERE))),
         (f"{rbac}/clusterrolebindings", _binding("ClusterRoleBinding", "ClusterRole", namespace)),
-        (f"{rbac}/namespaces/{namespace}/roles", _rbac("Role", rules=_lease_rules())),
+        (f"{rbac}/namespaces/{namespace}/roles", _rbac("Role", rules=rules(Place.HOME))),
         (
             f"{rbac}/namespaces/{namespace}/rolebindings",
             _binding("RoleBinding", "Role", namespace),
@@ -95,42 +84,21 @@ def _pool_rights(where: str, account_in: str) -> list[tuple[str, dict[str, Any]]
         return []
     inside = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{where}"
     return [
-        (f"{inside}/roles", _rbac("Role", rules=_pool_rules())),
+        (f"{inside}/roles", _rbac("Role", rules=rules(Place.POOLS))),
         (f"{inside}/rolebindings", _binding("RoleBinding", "Role", account_in)),
     ]
 
 
-def _cluster_rules() -> list[dict[str, Any]]:
+def rules(place: Place) -> list[dict[str, Any]]:
+    """The rules of the account's role for a place: exactly what the table of kinds says."""
+    granted: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for one in RESOURCES:
+        for name, verbs in one.rights if one.granted is place else ():
+            granted.setdefault((one.group, verbs), []).append(name)
     return [
-        _rule("", ["namespaces", "nodes", "services"], _READ),
-        _rule("discovery.k8s.io", ["endpointslices"], _READ),
-        _rule("metallb.io", _METALLB, _READ),
-        # Counters of a pool: how many addresses are in use, how many are left.
-        _rule("metallb.io", ["ipaddresspools/status"], ["patch"]),
-        # The record of an allocation, and the note beside it that names the pool.
-        _rule("", ["services/status"], ["patch"]),
-        # A repeated Event raises its count: read, then patch.
-        _rule("", ["events"], ["create", "get", "patch"]),
+        {"apiGroups": [group], "resources": names, "verbs": list(verbs)}
+        for (group, verbs), names in granted.items()
     ]
-
-
-def _lease_rules() -> list[dict[str, Any]]:
-    return [_rule("coordination.k8s.io", ["leases"], ["create", "get", "update"])]
-
-
-def _pool_rules() -> list[dict[str, Any]]:
-    reports, state = ["servicel2statuses", "servicebgpstatuses"], "configurationstates"
-    return [
-        # Who announces what: each edge keeps its own objects true.
-        _rule("metallb.io", reports, ["create", "delete", "list", "patch"]),
-        # Whether the objects can be used: names are fixed, so each is looked at before it is made.
-        _rule("metallb.io", [state], ["create", "delete", "get", "list", "patch"]),
-        _rule("metallb.io", [f"{kind}/status" for kind in (*reports, state)], ["patch"]),
-    ]
-
-
-def _rule(group: str, resources: list[str], verbs: list[str]) -> dict[str, Any]:
-    return {"apiGroups": [group], "resources": resources, "verbs": verbs}
 
 
 def _object(version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:

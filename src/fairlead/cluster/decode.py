@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from fairlead.cluster.pages import ListMeta
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.plan import ObjectError
 from fairlead.snapshot.objects import field_error
@@ -43,12 +44,11 @@ class WatchTarget(Generic[T]):
 
 
 class Meta(msgspec.Struct, rename="camel"):
-    """Metadata of an object or a list."""
+    """Metadata of an object."""
 
     namespace: str = ""
     name: str = ""
     resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
 
 
 class StatusObject(msgspec.Struct):
@@ -70,7 +70,7 @@ class RawEvent(msgspec.Struct):
 class RawList(msgspec.Struct):
     """A list whose items stay bytes."""
 
-    metadata: Meta
+    metadata: ListMeta
     items: list[msgspec.Raw]
 
 
@@ -80,7 +80,7 @@ class Decoders(Generic[T]):
     def __init__(self, target: WatchTarget[T]) -> None:
         wire = target.wire
         event = msgspec.defstruct("Event", [("type", str), ("object", wire)])
-        page = msgspec.defstruct("Page", [("metadata", Meta), ("items", list[wire])])  # type: ignore[valid-type]
+        page = msgspec.defstruct("Page", [("metadata", ListMeta), ("items", list[wire])])  # type: ignore[valid-type]
         self._target = target
         self.event = msgspec.json.Decoder(event)
         self.page = msgspec.json.Decoder(page)
@@ -89,7 +89,7 @@ class Decoders(Generic[T]):
         self.raw_page = msgspec.json.Decoder(RawList)
         self.status = msgspec.json.Decoder(StatusObject)
 
-    def objects(self, body: bytes) -> tuple[Meta, list[T | ObjectError]]:
+    def objects(self, body: bytes) -> tuple[ListMeta, list[T | ObjectError]]:
         """Decode one page; one bad object does not spoil the others."""
         try:
             page: Any = self.page.decode(body)

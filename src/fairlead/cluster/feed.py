@@ -3,7 +3,6 @@
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from sys import intern
 from typing import Any
 
 from fairlead.cluster.client import KubeApi
@@ -11,37 +10,10 @@ from fairlead.cluster.decode import WatchTarget
 from fairlead.cluster.peer_secrets import SECRET_TYPE, SecretWire, peer_secret
 from fairlead.cluster.watch import Watcher, WatchState
 from fairlead.model.errors import ObjectFieldError
-from fairlead.model.kube import EndpointSlice
 from fairlead.model.pool import Pool
-from fairlead.snapshot.objects import METALLB_KINDS, PARSERS, pool_from_wire, slice_from_wire
-from fairlead.snapshot.wire import (
-    EndpointSliceWire,
-    NamespaceWire,
-    NodeWire,
-    PoolWire,
-    ServiceWire,
-)
-
-# Collection of each kind of metallb.io; all of them may be unknown to the API server. Pools of all
-# namespaces are followed, so that one in the wrong place is named and not missed.
-_METALLB = {
-    "IPAddressPool": "v1beta1/ipaddresspools",
-    "L2Advertisement": "v1beta1/namespaces/{}/l2advertisements",
-    "BGPAdvertisement": "v1beta1/namespaces/{}/bgpadvertisements",
-    "BGPPeer": "v1beta2/namespaces/{}/bgppeers",
-    "BFDProfile": "v1beta1/namespaces/{}/bfdprofiles",
-    "Community": "v1beta1/namespaces/{}/communities",
-}
-# Slices that belong to a Service; those of headless ones are never ours and may be many.
-_SLICES = "kubernetes.io/service-name,!service.kubernetes.io/headless"
-
-
-def _slice(wire: EndpointSliceWire) -> EndpointSlice:
-    """Parse a slice; its node names become shared strings: few nodes, 100,000 endpoints."""
-    for endpoint in wire.endpoints or ():
-        if endpoint.node_name:
-            endpoint.node_name = intern(endpoint.node_name)
-    return slice_from_wire(wire)
+from fairlead.snapshot.pools import pool_from_wire
+from fairlead.snapshot.resources import PLANNED, SECRET, Place
+from fairlead.snapshot.wire import PoolWire
 
 
 def _pools_of(namespace: str) -> Callable[[PoolWire], Pool]:
@@ -60,40 +32,29 @@ def _pools_of(namespace: str) -> Callable[[PoolWire], Pool]:
 
 def targets(pool_namespace: str) -> tuple[WatchTarget[Any], ...]:
     """The kinds that a plan is computed from."""
-    parsers = {**PARSERS, "IPAddressPool": _pools_of(pool_namespace)}
-    return (
-        WatchTarget("Service", "/api/v1/services", ServiceWire, PARSERS["Service"]),
+    parsers = {"IPAddressPool": _pools_of(pool_namespace)}
+    return tuple(
         WatchTarget(
-            "EndpointSlice",
-            "/apis/discovery.k8s.io/v1/endpointslices",
-            EndpointSliceWire,
-            _slice,
-            selector=_SLICES,
-        ),
-        WatchTarget("Node", "/api/v1/nodes", NodeWire, PARSERS["Node"]),
-        WatchTarget("Namespace", "/api/v1/namespaces", NamespaceWire, PARSERS["Namespace"]),
-        *(
-            WatchTarget(
-                kind,
-                f"/apis/metallb.io/{path.format(pool_namespace)}",
-                METALLB_KINDS[kind],
-                parsers[kind],
-                optional=True,
-            )
-            for kind, path in _METALLB.items()
-        ),
+            kind,
+            one.path(pool_namespace if one.watched is Place.POOLS else ""),
+            one.wire,
+            parsers.get(kind, one.parse),
+            selector=one.selector,
+            optional=one.optional,
+        )
+        for kind, one in PLANNED.items()
     )
 
 
 def secret_target(namespace: str) -> WatchTarget[Any]:
     """Secrets that BGP peers may name: those of one type, in the namespace of the peers."""
     return WatchTarget(
-        "Secret",
-        f"/api/v1/namespaces/{namespace}/secrets",
+        SECRET.kind,
+        SECRET.path(namespace),
         SecretWire,
         peer_secret,
         fields=f"type={SECRET_TYPE}",
-        optional=True,  # whoever uses no passwords need not grant it
+        optional=SECRET.optional,
     )
 
 

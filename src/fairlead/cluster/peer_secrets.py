@@ -15,6 +15,7 @@ import msgspec
 from fairlead.cluster.client import ApiError, KubeApi
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.names import ObjectKey
+from fairlead.snapshot.resources import PLANNED, SECRET
 
 SECRET_TYPE: Final = "kubernetes.io/basic-auth"  # noqa: S105 - a type's name
 
@@ -75,12 +76,11 @@ def read_passwords(api: KubeApi, peers: Iterable[Mapping[str, Any]]) -> dict[str
     found: dict[str, str] = {}
     for peer in peers:
         if (ref := peer["password_secret"]) is not None:
-            path = f"/api/v1/namespaces/{ref['namespace']}/secrets/{ref['name']}"
-            wire = _get(api, path, SecretWire)
+            wire = _get(api, f"{SECRET.path(ref['namespace'])}/{ref['name']}", SecretWire)
             text = peer_secret(wire).values.get(ref["key"]) if wire else None
         elif peer["password"] == "object":  # noqa: S105 - where it stands
-            path = f"/apis/metallb.io/v1beta2/namespaces/{peer['namespace']}/bgppeers/"
-            one = _get(api, path + peer["name"], dict[str, Any])
+            path = PLANNED["BGPPeer"].path(peer["namespace"])
+            one = _get(api, f"{path}/{peer['name']}", dict[str, Any])
             text = one["spec"].get("password") if one else None
         else:
             continue

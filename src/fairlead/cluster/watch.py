@@ -28,12 +28,13 @@ import msgspec
 from fairlead.backoff import Backoff
 from fairlead.cluster.client import ApiError, ApiStream, ApiUnavailableError, KubeApi
 from fairlead.cluster.decode import Decoders, WatchTarget
+from fairlead.cluster.pages import list_all
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
 
 log = logging.getLogger(__name__)
 
-PAGE = 100  # objects per list request: bounds memory (1,000 big slices are 26 MB of JSON)
+PAGE = 100  # objects per list request
 WATCH_SECONDS = (240, 480)  # random, so that many agents do not come back together
 SILENCE_SECONDS = 150.0  # bookmarks come each minute; more silence means a frozen API server
 ABSENT_SECONDS = (20.0, 40.0)  # how often to look again for a kind that is not served
@@ -240,28 +241,15 @@ class Watcher(Generic[T]):
 
     def _list(self) -> None:
         self._version, self._generation = "", self._api.generation
-        found: list[T | ObjectError] = []
-        token, limit = "", self._page
-        while True:
-            query: dict[str, str | int] = {"limit": limit} if limit else {}
-            query |= self._selectors()
-            if token:
-                query["continue"] = token
-            try:
-                body = self._api.request("GET", self._target.path, query=query)
-            except ApiError as error:
-                if error.status != 410 or not token:
-                    raise
-                # The pages expired under us (a very slow list): once more, in one piece.
-                found, token, limit = [], "", 0
-                continue
-            meta, items = self._decode.objects(body)
-            found += items
-            token = meta.continue_
-            if not token:
-                break
+        version, found = list_all(
+            self._api,
+            self._target.path,
+            self._decode.objects,
+            query=self._selectors(),
+            page=self._page,
+        )
         self._healthy()
-        self._version = meta.resource_version
+        self._version = version
         self.state.listed, self.state.last_event = True, time.monotonic()
         failed = tuple(item for item in found if isinstance(item, ObjectError))
         objects = tuple(item for item in found if not isinstance(item, ObjectError))

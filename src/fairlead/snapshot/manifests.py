@@ -16,16 +16,8 @@ from fairlead.model.kube import Namespace, Node
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
 from fairlead.model.snapshot import Snapshot
-from fairlead.snapshot.objects import KINDS, METALLB_KINDS, ModelObject, parse_object
-
-_GROUPS = {
-    "Service": ("v1",),
-    "Node": ("v1",),
-    "Namespace": ("v1",),
-    "EndpointSlice": ("discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"),
-    **dict.fromkeys(METALLB_KINDS, ("metallb.io/v1beta1",)),
-    "BGPPeer": ("metallb.io/v1beta2", "metallb.io/v1beta1"),
-}
+from fairlead.snapshot.objects import ModelObject
+from fairlead.snapshot.resources import METALLB, PLANNED, parse_object
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -55,7 +47,7 @@ def snapshot_from_documents(
         pool_namespace: Objects of metallb.io are read from this namespace only (and where they
             name none).
     """
-    found: dict[str, dict[ObjectKey, ModelObject]] = {kind: {} for kind in KINDS}
+    found: dict[str, dict[ObjectKey, ModelObject]] = {kind: {} for kind in PLANNED}
     errors: list[ObjectError] = []
     places: dict[tuple[str, ObjectKey], tuple[str, int]] = {}
     for document in documents:
@@ -70,7 +62,7 @@ def snapshot_from_documents(
                 errors.append(parsed)
             else:
                 found[kind][_object_key(parsed)] = parsed
-                if kind in METALLB_KINDS:
+                if PLANNED[kind].group == METALLB:
                     places[kind, _object_key(parsed)] = (document.file, document.number)
     return Snapshot(
         services=_values(found, "Service"),
@@ -115,8 +107,14 @@ def _objects(
                 (_typed(item, single, version), f"{place}items[{index}].")
                 for index, item in reversed(list(enumerate(items)))
             ]
-        elif kind in KINDS and content.get("apiVersion", _GROUPS[kind][0]) in _GROUPS[kind]:
+        elif _is_read(kind, content.get("apiVersion")):
             yield kind, content, place
+
+
+def _is_read(kind: str, version: Any) -> bool:
+    """Whether a plan is made from it: other groups have kinds of the same names."""
+    known = PLANNED.get(kind)
+    return known is not None and (version is None or version in known.api_versions)
 
 
 def _typed(item: Any, kind: str, version: Any) -> Any:
@@ -130,12 +128,12 @@ def _parse(
     kind: str, data: Mapping[str, Any], document: Document, place: str, pool_namespace: str
 ) -> ModelObject | ObjectError:
     try:
-        if kind in METALLB_KINDS:
+        if PLANNED[kind].group == METALLB:
             data = _in_namespace(data, pool_namespace)
         parsed = parse_object(kind, data)
     except ObjectFieldError as error:
         return _error(document, place, data, error.field, error.message)
-    if kind in METALLB_KINDS and _object_key(parsed).namespace != pool_namespace:
+    if PLANNED[kind].group == METALLB and _object_key(parsed).namespace != pool_namespace:
         return _error(
             document,
             place,

@@ -5,9 +5,7 @@ An object that can't be parsed raises `ObjectFieldError`; the caller places it (
 or the cluster) and goes on with the others.
 """
 
-from collections.abc import Callable, Mapping
 from sys import intern
-from typing import Any
 
 import msgspec
 
@@ -27,9 +25,6 @@ from fairlead.model.kube import (
 )
 from fairlead.model.names import Family, IPAddress, ObjectKey, Protocol, TrafficPolicy
 from fairlead.model.pool import Pool
-from fairlead.snapshot.adverts import bgp_from_wire, community_from_wire, l2_from_wire
-from fairlead.snapshot.peers import as_v1beta2, peer_from_wire, profile_from_wire
-from fairlead.snapshot.pools import pool_from_wire
 from fairlead.snapshot.text import (
     address_field,
     label_name,
@@ -44,32 +39,11 @@ from fairlead.snapshot.wire import (
     Meta,
     NamespaceWire,
     NodeWire,
-    PoolWire,
     ServicePortWire,
     ServiceSpecWire,
     ServiceWire,
     SlicePortWire,
 )
-from fairlead.snapshot.wire_adverts import (
-    BfdProfileWire,
-    BgpAdvertisementWire,
-    CommunityWire,
-    L2AdvertisementWire,
-    PeerWire,
-)
-
-__all__ = [
-    "KINDS",
-    "METALLB_KINDS",
-    "PARSERS",
-    "convert_object",
-    "namespace_from_wire",
-    "node_from_wire",
-    "parse_object",
-    "pool_from_wire",
-    "service_from_wire",
-    "slice_from_wire",
-]
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 DEFAULT_AFFINITY_SECONDS = 10_800
@@ -82,54 +56,6 @@ _FAMILY_POLICIES = frozenset({"SingleStack", "PreferDualStack", "RequireDualStac
 
 MetallbObject = Pool | L2Advertisement | BgpAdvertisement | BgpPeer | BfdProfile | Community
 ModelObject = Service | EndpointSlice | Node | Namespace | MetallbObject
-
-METALLB_KINDS: Mapping[str, type[Any]] = {
-    "IPAddressPool": PoolWire,
-    "L2Advertisement": L2AdvertisementWire,
-    "BGPAdvertisement": BgpAdvertisementWire,
-    "BGPPeer": PeerWire,
-    "BFDProfile": BfdProfileWire,
-    "Community": CommunityWire,
-}
-"""Kinds of the group metallb.io, read from one namespace only."""
-
-KINDS: Mapping[str, type[Any]] = {
-    "Service": ServiceWire,
-    "EndpointSlice": EndpointSliceWire,
-    "Node": NodeWire,
-    "Namespace": NamespaceWire,
-    **METALLB_KINDS,
-}
-"""Kinds that the planner reads, and their wire structs."""
-
-
-def parse_object(kind: str, data: Mapping[str, Any]) -> ModelObject:
-    """Parse one object of a manifest.
-
-    Args:
-        kind: One of `KINDS`.
-        data: The object as YAML or JSON gave it.
-
-    Raises:
-        ObjectFieldError: The object can't be used.
-    """
-    return convert_object(kind, wire_from_dict(kind, data))
-
-
-def wire_from_dict(kind: str, data: Mapping[str, Any]) -> Any:
-    """The wire struct of an object that a YAML parser gave; raises `ObjectFieldError`."""
-    if kind == "BGPPeer":
-        data = as_v1beta2(data)
-    try:
-        return msgspec.convert(_without_nulls(data), KINDS[kind])
-    except msgspec.ValidationError as error:
-        raise field_error(error) from None
-
-
-def convert_object(kind: str, wire: Any) -> ModelObject:
-    """The model of a decoded wire struct of this kind; raises `ObjectFieldError`."""
-    parsed: ModelObject = PARSERS[kind](wire)
-    return parsed
 
 
 def field_error(error: msgspec.ValidationError) -> ObjectFieldError:
@@ -230,15 +156,6 @@ def namespace_from_wire(wire: NamespaceWire) -> Namespace:
     """Parse a Namespace."""
     name = label_name(wire.metadata.name, "metadata.name")
     return Namespace(name, wire.metadata.labels or {})
-
-
-def _without_nulls(value: Any) -> Any:
-    """Drop nulls of mappings: `conditions: null` means the same as no conditions."""
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
 
 
 def _key(meta: Meta) -> ObjectKey:
@@ -371,18 +288,3 @@ def _endpoints(endpoints: list[EndpointWire], version: int) -> list[Endpoint]:
         serving = ready if conditions.serving is None else conditions.serving
         parsed.append(Endpoint(addresses, node, ready, serving, bool(conditions.terminating)))
     return parsed
-
-
-PARSERS: Mapping[str, Callable[[Any], Any]] = {
-    "Service": service_from_wire,
-    "EndpointSlice": slice_from_wire,
-    "Node": node_from_wire,
-    "Namespace": namespace_from_wire,
-    "IPAddressPool": pool_from_wire,
-    "L2Advertisement": l2_from_wire,
-    "BGPAdvertisement": bgp_from_wire,
-    "BGPPeer": peer_from_wire,
-    "BFDProfile": profile_from_wire,
-    "Community": community_from_wire,
-}
-"""Kind -> parser of its wire struct; each raises `ObjectFieldError`."""

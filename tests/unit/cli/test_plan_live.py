@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.cluster.listing import COLLECTIONS
+from fairlead.snapshot.resources import PLANNED
 from unit.cli.test_plan import run
 from unit.cluster.scripted_api import ScriptedApi, listing, reply, serving
 
@@ -30,8 +30,8 @@ server = pytest.fixture(serving)
 
 
 def script(server: ScriptedApi, **found: list) -> None:
-    for kind, _, path in COLLECTIONS:
-        server.on("GET", path, reply(listing(1, *found.get(kind, ()))))
+    for kind, one in PLANNED.items():
+        server.on("GET", one.path(), reply(listing(1, *found.get(kind, ()))))
 
 
 def test_a_cluster_is_planned_as_it_stands(server: ScriptedApi, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_an_unusable_object_of_a_cluster_is_named(server: ScriptedApi, tmp_path:
 def test_a_missing_right_is_one_sentence(
     server: ScriptedApi, tmp_path: Path, more: list[str], status: int
 ) -> None:
-    for _, _, path in COLLECTIONS:
+    for path in [one.path() for one in PLANNED.values()]:
         server.on("GET", path, reply(FORBIDDEN, 403))
     done = run("--kubeconfig", str(server.kubeconfig(tmp_path)), *more)
     assert done.exit_code == status

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 
 from fairlead.cluster.client import ApiError, KubeApi
-from fairlead.cluster.listing import COLLECTIONS, ListDeniedError, list_objects
+from fairlead.cluster.listing import ListDeniedError, list_objects
+from fairlead.snapshot.resources import METALLB, PLANNED
 from unit.cluster.scripted_api import ScriptedApi, Step, listing, reply, serving, thing
 
 SERVICES = "/api/v1/services"
 POOLS = "/apis/metallb.io/v1beta1/ipaddresspools"
 FORBIDDEN = {"kind": "Status", "reason": "Forbidden", "message": "not for you", "code": 403}
 EXPIRED = {"kind": "Status", "reason": "Expired", "message": "compacted", "code": 410}
-CORE = [path for _, _, path in COLLECTIONS if "metallb.io" not in path]
-CRDS = [path for _, _, path in COLLECTIONS if "metallb.io" in path]
+CORE = [one.path() for one in PLANNED.values() if one.group != METALLB]
+CRDS = [one.path() for one in PLANNED.values() if one.group == METALLB]
 
 server = pytest.fixture(serving)
 
@@ -63,7 +64,7 @@ def test_long_lists_come_in_pages(server: ScriptedApi, api: KubeApi) -> None:
     assert queries == [{"limit": "500"}, {"limit": "500", "continue": "more"}]
 
 
-def test_pages_of_a_state_that_is_gone_begin_again(server: ScriptedApi, api: KubeApi) -> None:
+def test_pages_of_a_state_that_is_gone_come_in_one_piece(server: ScriptedApi, api: KubeApi) -> None:
     pages = (
         reply(listing(9, thing("a", 1), token="old")),
         reply(EXPIRED, 410),
@@ -71,14 +72,16 @@ def test_pages_of_a_state_that_is_gone_begin_again(server: ScriptedApi, api: Kub
     )
     script(server, {SERVICES: pages})
     assert [one["metadata"]["name"] for one in list_objects(api)] == ["c"]
+    queries = [query for verb, path, query, *_ in server.requests if path == SERVICES]
+    assert queries == [{"limit": "500"}, {"limit": "500", "continue": "old"}, {}]
 
 
-def test_pages_that_expire_again_and_again_are_given_up(server: ScriptedApi, api: KubeApi) -> None:
-    pages = (reply(listing(9, thing("a", 1), token="old")), reply(EXPIRED, 410))
-    script(server, {SERVICES: pages * 9})
-    with pytest.raises(ApiError, match="HTTP 410"):
-        list_objects(api)
-    assert server.count("GET", SERVICES) == 8
+def test_slices_of_headless_services_are_not_asked_for(server: ScriptedApi, api: KubeApi) -> None:
+    """As the agent's watch has it: they are never ours and may be many."""
+    script(server)
+    list_objects(api)
+    (query,) = [query for _, path, query, *_ in server.requests if "endpointslices" in path]
+    assert query["labelSelector"] == ("kubernetes.io/service-name,!service.kubernetes.io/headless")
 
 
 def test_missing_rights_are_named_all_at_once(server: ScriptedApi, api: KubeApi) -> None:

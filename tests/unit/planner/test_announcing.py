@@ -10,7 +10,7 @@ from fairlead.planner.incremental import PlannerState
 from fairlead.planner.plan import make_plan
 from fairlead.planner.reasons import explain_announcement
 from fairlead.snapshot.inventory_adverts import community_entries
-from fairlead.snapshot.objects import parse_object
+from fairlead.snapshot.resources import parse_object
 from support.adverts import (
     WEB,
     bgp,

@@ -9,7 +9,7 @@ from fairlead.model.kube import Namespace
 from fairlead.model.names import ObjectKey
 from fairlead.planner.pools import PoolIndex
 from fairlead.planner.usage import UNBOUNDED, PoolUsage, UsageTable
-from fairlead.snapshot.objects import parse_object
+from fairlead.snapshot.resources import parse_object
 from support.build import INVENTORY, svc
 from support.story import Step, failed, got, not_in_config, one, play
 

@@ -10,7 +10,7 @@ from fairlead.model.errors import InventoryError, ObjectFieldError
 from fairlead.model.selector import LabelRequirement, LabelSelector
 from fairlead.snapshot.inventory import inventory_from_dict
 from fairlead.snapshot.manifests import Document, snapshot_from_documents
-from fairlead.snapshot.objects import parse_object
+from fairlead.snapshot.resources import parse_object
 from support.adverts import bgp, document, l2, peer
 
 AB = {"matchLabels": {"a": "b"}}

@@ -9,7 +9,7 @@ import pytest
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.kube import Endpoint, Service, ServicePort
 from fairlead.model.names import Family, ObjectKey, Protocol, TrafficPolicy
-from fairlead.snapshot.objects import KINDS, convert_object, parse_object
+from fairlead.snapshot.resources import PLANNED, convert_object, parse_object
 
 SERVICE = {
     "apiVersion": "v1",
@@ -87,7 +87,7 @@ def test_a_whole_service() -> None:
 
 
 def test_wire_and_manifest_agree() -> None:
-    wire = msgspec.json.decode(msgspec.json.encode(SERVICE), type=KINDS["Service"])
+    wire = msgspec.json.decode(msgspec.json.encode(SERVICE), type=PLANNED["Service"].wire)
     assert convert_object("Service", wire) == parse_object("Service", SERVICE)
 
 
