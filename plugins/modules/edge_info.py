@@ -44,7 +44,7 @@ release:
   type: str
   sample: 0.1.0-82234c5171b1
 addresses:
-  description: Addresses on the LAN interface, VIPs of VRRP among them.
+  description: Addresses on the LAN interface, VIPs of VRRP and link-local ones among them.
   returned: when installed
   type: list
   elements: str
@@ -95,7 +95,7 @@ def act(module):
 
     services = unit_states()
     with Links() as links:
-        lan = links.addresses(module.params["interface"])
+        lan = links.addresses(module.params["interface"], link_local=True)
         dummy = links.addresses()
     return dict(
         changed=False,

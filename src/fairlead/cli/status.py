@@ -234,7 +234,8 @@ def _vrrp(
             one.interface,
             one.advertised_address,
             "master"
-            if ip_interface(one.advertised_address).ip in links.addresses(one.interface)
+            if ip_interface(one.advertised_address).ip
+            in links.addresses(one.interface, link_local=True)
             else "backup",
         )
         for one in known or (own,)

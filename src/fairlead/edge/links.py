@@ -32,8 +32,8 @@ class LinkPort(Protocol):
         """Make the dummy link and bring it up; whether anything had to be done."""
         ...
 
-    def addresses(self, name: str = VIP_LINK) -> tuple[IPAddress, ...]:
-        """Addresses on a link, sorted, without link-local ones; () where there is no such link."""
+    def addresses(self, name: str = VIP_LINK, *, link_local: bool = False) -> tuple[IPAddress, ...]:
+        """Addresses on a link, sorted; () where there is no such link."""
         ...
 
     def apply(self, changes: Sequence[AddressChange], name: str = VIP_LINK) -> None:
@@ -94,10 +94,14 @@ class Links:
             ) from error
         return True
 
-    def addresses(self, name: str = VIP_LINK) -> tuple[IPAddress, ...]:
-        """Addresses on a link, sorted, without link-local ones; () where there is no such link.
+    def addresses(self, name: str = VIP_LINK, *, link_local: bool = False) -> tuple[IPAddress, ...]:
+        """Addresses on a link, sorted; () where there is no such link.
 
         On the LAN interface this tells which VIPs stand here, hence this edge's VRRP role.
+
+        Args:
+            name: The link.
+            link_local: Link-local ones, too: the stable address of a VRRP group may be one.
         """
         index = self._index(name)
         if index is None:
@@ -105,7 +109,7 @@ class Links:
         found = {
             ip_address(message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS"))
             for message in self._route.get_addr(index=index)
-            if message["scope"] != _SCOPE_LINK
+            if link_local or message["scope"] != _SCOPE_LINK
         }
         return tuple(sorted(found, key=_order))
 
@@ -206,8 +210,9 @@ class FakeLinks:
         self._links.setdefault(name, set())
         return made
 
-    def addresses(self, name: str = VIP_LINK) -> tuple[IPAddress, ...]:
-        """Addresses on a link, sorted."""
+    def addresses(self, name: str = VIP_LINK, *, link_local: bool = False) -> tuple[IPAddress, ...]:
+        """Addresses on a link, sorted; a fake link has no link-local ones of its own."""
+        del link_local
         return tuple(sorted(self._links.get(name, ()), key=_order))
 
     def apply(self, changes: Sequence[AddressChange], name: str = VIP_LINK) -> None:

@@ -46,14 +46,18 @@ class LinkVipReader:
 
     def read(self, interfaces: Iterable[str]) -> StandingVips:
         """All addresses on these interfaces and on the dummy link."""
-        lan = {address for name in interfaces for address in self._links.addresses(name)}
+        lan = {address for name in interfaces for address in self._lan(name)}
         return StandingVips(frozenset(lan), frozenset(self._links.addresses(self._link)))
 
     def remove(self, interfaces: Iterable[str], addresses: Iterable[IPAddress]) -> None:
         """Take addresses off these interfaces."""
         gone = set(addresses)
         for name in interfaces:
-            self._links.remove(gone & set(self._links.addresses(name)), name)
+            self._links.remove(gone & set(self._lan(name)), name)
+
+    def _lan(self, interface: str) -> tuple[IPAddress, ...]:
+        """All addresses there: among edges of IPv6 the stable one may be link-local."""
+        return self._links.addresses(interface, link_local=True)
 
 
 def ours(
