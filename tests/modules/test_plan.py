@@ -88,6 +88,11 @@ def test_a_broken_object_is_told_and_the_rest_is_planned():
         ({"edges": [], "pols": []}, "unknown field `pols`"),
         ({"pools": [{"name": "p", "addresses": ["10.0.0.0/99"]}]}, "pools[0].addresses[0]: "),
         ({"service_sync": "playbook"}, "service_sync: 'playbook' is not offered: "),
+        (
+            # As Ansible hands over communities: [64512:10].
+            {"bgp_advertisements": [{"name": "all", "communities": [64512 * 60 + 10]}]},
+            "bgp_advertisements[0].communities[0]: Expected `str`, got `int`: put quotes around it",
+        ),
         ({"scheduler": "best"}, "scheduler: 'best' is not one of mh, "),
     ],
 )

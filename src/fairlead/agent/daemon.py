@@ -8,12 +8,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
-
-import yaml
 
 from fairlead import __version__
 from fairlead.agent.announcer import Announcer, Tools
@@ -52,6 +49,7 @@ from fairlead.cluster.client import KubeApi
 from fairlead.cluster.configuration_states import ConfigStateStore
 from fairlead.cluster.feed import ClusterFeed
 from fairlead.cluster.lease import Election, KubeLeaseStore
+from fairlead.cluster.manifests import load_inventory
 from fairlead.cluster.status_objects import ReportStore
 from fairlead.cluster.writes import EventRecorder
 from fairlead.edge.ipvs import IpvsTable
@@ -61,11 +59,9 @@ from fairlead.edge.parts import BirdPaths, EdgePaths, VrrpPaths, edge_parts
 from fairlead.edge.process import DaemonWatch
 from fairlead.edge.systemd import Notifier
 from fairlead.edge.vips import LinkVipReader, StandingVips
-from fairlead.model.errors import FairleadError, InventoryError
+from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import Announce, ObjectKey
-from fairlead.planned import check_inventory
-from fairlead.snapshot.inventory import inventory_from_dict
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +86,7 @@ class Agent:
             FairleadError: Inventory or kubeconfig can't be used.
         """
         self._config = config
-        self._inventory = _read_inventory(config.inventory)
+        self._inventory = load_inventory(str(config.inventory))
         self._edge = _own_edge(self._inventory, config)
         self._view = AgentView(edge=self._edge.name)
         self._queue: SimpleQueue[Any] = SimpleQueue()
@@ -342,19 +338,6 @@ class Agent:
 
     def _on_dump(self, _number: int, _frame: FrameType | None) -> None:
         self._queue.put(DumpState())
-
-
-def _read_inventory(path: Path) -> Inventory:
-    try:
-        inventory = inventory_from_dict(yaml.safe_load(path.read_bytes()))
-        check_inventory(inventory)
-    except OSError as error:
-        raise AgentConfigError(f"inventory {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise AgentConfigError(f"inventory {path}: not YAML: {error}") from error
-    except InventoryError as error:
-        raise AgentConfigError(f"{path}: {error}") from error
-    return inventory
 
 
 def _own_edge(inventory: Inventory, config: AgentConfig) -> Edge:

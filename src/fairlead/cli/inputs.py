@@ -7,17 +7,17 @@ from pathlib import Path
 
 import msgspec
 
-from fairlead.cluster.manifests import STDIN, read_inventory, read_manifests
+from fairlead.cluster import manifests
+from fairlead.cluster.manifests import STDIN, read_manifests
 from fairlead.model.errors import FairleadError
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.plan import Plan
 from fairlead.model.snapshot import Snapshot
-from fairlead.planned import check_inventory, checked_plan
+from fairlead.planned import checked_plan
 from fairlead.planner.encode import plan_from_json
 from fairlead.planner.plan import make_plan
 from fairlead.planner.requests import is_ours
 from fairlead.planner.settled import settled
-from fairlead.snapshot.inventory import inventory_from_dict
 from fairlead.snapshot.manifests import Document, DocumentError, snapshot_from_documents
 
 ASSUMED_EDGE = Edge(name="edge1", address=IPv4Address(0))
@@ -107,11 +107,9 @@ def load_inventory(path: str | None) -> Inventory:
     if path is None:
         return Inventory(edges=(ASSUMED_EDGE,))
     try:
-        inventory = inventory_from_dict(read_inventory(path))
-        check_inventory(inventory)
+        return manifests.load_inventory(path)
     except FairleadError as error:
-        raise UsageError(f"{path}: {error}") from None
-    return inventory
+        raise UsageError(str(error)) from None
 
 
 def notes(snapshot: Snapshot, inventory: Inventory, *, with_edges: bool) -> list[str]:

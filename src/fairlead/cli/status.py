@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 import msgspec
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+from fairlead.cluster.manifests import load_inventory
 from fairlead.diff.changes import flag_names
 from fairlead.edge.bird_control import CONTROL_SOCKET
 from fairlead.edge.bird_sessions import Session, sessions
@@ -35,7 +35,6 @@ from fairlead.model.names import VIP_LINK, Announce, IPAddress
 from fairlead.planner.usage import UNBOUNDED
 from fairlead.render.bird import SESSION_PREFIX
 from fairlead.render.port_marks import PortMark
-from fairlead.snapshot.inventory import inventory_from_dict
 
 _STALE_SECONDS = 30.0
 _PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
@@ -195,12 +194,13 @@ def agent_problems(agent: StatusDocument) -> list[str]:
 
 
 def _inventory(path: Path, problems: list[str]) -> Inventory | None:
-    try:
-        return inventory_from_dict(yaml.safe_load(path.read_bytes()))
-    except FileNotFoundError:
+    if not path.exists():
         problems.append(f"no inventory document at {path}: roles are unknown")
-    except (OSError, yaml.YAMLError, FairleadError) as error:
-        problems.append(f"{path}: {error}")
+        return None
+    try:
+        return load_inventory(str(path))
+    except FairleadError as error:
+        problems.append(str(error))
     return None
 
 

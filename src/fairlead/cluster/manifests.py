@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads manifests from files, folders (recursively) and standard input."""
+"""Reads manifests and the inventory from files, folders (recursively) and standard input."""
 
 import re
 import sys
@@ -11,6 +11,9 @@ import msgspec
 import yaml
 
 from fairlead.model.errors import FairleadError, InventoryError
+from fairlead.model.inventory import Inventory
+from fairlead.planned import check_inventory
+from fairlead.snapshot.inventory import inventory_from_dict
 from fairlead.snapshot.manifests import Document, DocumentError
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -77,6 +80,23 @@ def parse_documents(content: bytes, file: str) -> Iterator[Document | DocumentEr
             yield Document(file, number, loader.get_data())
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         yield DocumentError(file, number, f"not YAML: {_one_line(error)}")
+
+
+def load_inventory(path: str) -> Inventory:
+    """Read the inventory document and see that its edges could have what it says.
+
+    The one way for whoever has it as a file, so that all of them speak one dialect of YAML.
+
+    Raises:
+        FairleadError: It can't be read or used; names the file and the field.
+    """
+    content = read_inventory(path)
+    try:
+        inventory = inventory_from_dict(content)
+        check_inventory(inventory)
+    except InventoryError as error:
+        raise FairleadError(f"{path}: {error}") from None
+    return inventory
 
 
 def read_inventory(path: str) -> dict[str, Any]:

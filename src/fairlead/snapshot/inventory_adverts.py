@@ -105,6 +105,8 @@ _KEYS = {
 }
 _SPOKEN = {theirs: ours for ours, theirs in {**_KEYS, **_PEER_KEYS}.items()}
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]+")
+# Of YAML 1.1, which Ansible reads, 64512:10 is a number to the base of 60.
+_QUOTE_IT = ": put quotes around it, YAML may take digits with colons for a number"
 _LABELS = frozenset({"match_labels", "matchLabels"})
 
 
@@ -197,7 +199,8 @@ def _wire(document: Any, kind: type[Any], where: str, keys: Mapping[str, str]) -
     except msgspec.ValidationError as error:
         told = field_error(error)
         separator = "." if told.field and not told.field.startswith("[") else ""
-        raise ObjectFieldError(f"{where}{separator}{told.field}", told.message) from None
+        hint = _QUOTE_IT if told.message == "Expected `str`, got `int`" else ""
+        raise ObjectFieldError(f"{where}{separator}{told.field}", told.message + hint) from None
 
 
 def _renamed(value: Any) -> Any:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from fairlead.agent.config import load_config
 from fairlead.agent.daemon import Agent
 from fairlead.cli.main import cli
+from fairlead.cli.status import _inventory
 from fairlead.model.errors import FairleadError
 
 EDGES = [
@@ -48,20 +49,25 @@ def vrrp(**changes: object) -> dict[str, Any]:
     return {"vrrp": {**GOOD["vrrp"], **changes}}
 
 
-def by_plan(folder: Path, inventory: dict[str, Any]) -> str:
+def written(folder: Path, inventory: dict[str, Any] | str) -> Path:
+    """The document as a file; text as it is."""
+    edges = folder / "edges.yaml"
+    edges.write_text(inventory if isinstance(inventory, str) else json.dumps(inventory))
+    return edges
+
+
+def by_plan(folder: Path, inventory: dict[str, Any] | str) -> str:
     """What `fairlead plan` says, "" where it plans."""
-    edges, manifests = folder / "edges.yaml", folder / "manifests"
-    edges.write_text(json.dumps(inventory))
+    edges, manifests = written(folder, inventory), folder / "manifests"
     manifests.mkdir(exist_ok=True)
     done = CliRunner().invoke(cli, ["plan", "--edges", str(edges), "--manifests", str(manifests)])
     assert "Traceback" not in done.output
     return done.stderr if done.exit_code else ""
 
 
-def by_agent(folder: Path, inventory: dict[str, Any]) -> str:
+def by_agent(folder: Path, inventory: dict[str, Any] | str) -> str:
     """What the agent says at its start, "" where nothing is missing but the way to the cluster."""
-    edges, config = folder / "edges.yaml", folder / "agent.yaml"
-    edges.write_text(json.dumps(inventory))
+    edges, config = written(folder, inventory), folder / "agent.yaml"
     kubeconfig = folder / "absent"
     config.write_text(f"edge: edge1\ninventory: {edges}\nkubeconfig: {kubeconfig}\n")
     with pytest.raises(FairleadError) as caught:
@@ -70,7 +76,14 @@ def by_agent(folder: Path, inventory: dict[str, Any]) -> str:
     return "" if str(kubeconfig) in said else said
 
 
-DOORS = [by_plan, by_agent]
+def by_status(folder: Path, inventory: dict[str, Any] | str) -> str:
+    """What `fairlead status` says about the document, "" where nothing."""
+    problems: list[str] = []
+    _inventory(written(folder, inventory), problems)
+    return "; ".join(problems)
+
+
+DOORS = [by_plan, by_agent, by_status]
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "service_sync": (
         {"service_sync": "playbook"},
@@ -161,3 +174,27 @@ def test_an_object_s_session_is_told_with_its_place_and_a_secret_is_no_error(
     assert said.count("BGPPeer") == 1
     assert f"{tmp_path}/manifests/peers.yaml, document 2: BGPPeer" in said
     assert "spec.peerAddress: edge edge1 has no IPv6 address" in said
+
+
+DIALECT = """
+edges: [{name: edge1, address: 192.0.2.11}]
+announce: bgp
+bgp: {peers: [{name: tor, address: 192.0.2.1, asn: 64500}]}
+bgp_advertisements: [{name: all, communities: [64512:10]}]
+"""
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_all_speak_one_dialect_of_yaml(door: Callable[..., str], tmp_path: Path) -> None:
+    assert door(tmp_path, DIALECT) == ""  # no number to the base of 60
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("edges: [", "edges.yaml: not YAML"), ("- edges", "edges.yaml must hold one mapping")],
+)
+def test_a_document_that_is_none_is_named_once(
+    door: Callable[..., str], text: str, said: str, tmp_path: Path
+) -> None:
+    assert door(tmp_path, text).count(said) == 1
