@@ -130,7 +130,7 @@ def _cluster(v: AgentView) -> Iterator[Metric]:
             "silence_seconds",
             "Since the last event or bookmark.",
             GaugeMetricFamily,
-            lambda w: now - w.last_event if w.last_event else 0.0,
+            lambda w: now - w.last_word if w.last_word else 0.0,
         ),
     )
     for name, text, family, value in rows:

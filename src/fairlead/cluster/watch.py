@@ -19,6 +19,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -35,7 +36,10 @@ from fairlead.model.plan import ObjectError
 log = logging.getLogger(__name__)
 
 PAGE = 100  # objects per list request
-WATCH_SECONDS = (240, 480)  # random, so that many agents do not come back together
+# How long one watch lives; random, so that many agents do not come back together. An API server
+# checks rights when a watch is opened and never again, so this bounds how long a right that is gone
+# goes unnoticed: as long as silence does. A new watch goes on where the last one ended.
+WATCH_SECONDS = (90, 150)
 SILENCE_SECONDS = 150.0  # bookmarks come each minute; more silence means a frozen API server
 ABSENT_SECONDS = (20.0, 40.0)  # how often to look again for a kind that is not served
 ABSENT_CONFIRMATIONS = 3
@@ -88,6 +92,10 @@ class WatchState:
     Attributes:
         served: Whether there is something to follow; False counts as an empty list.
         refused: That it is not served because this account may not read it; `last_error` says it.
+        started, last_word: Monotonic seconds; `last_word` of the last answer of the API server,
+            be it a list, an event, a bookmark or that a watch stands; 0.0 for none.
+        failing_since: Monotonic seconds of the first failure since the last word, None while there
+            is none; `last_error` is the last one.
         updates: Objects that a list or an event handed on.
         unusable: Those of them that could not be parsed.
     """
@@ -97,7 +105,9 @@ class WatchState:
     listed: bool = False
     served: bool = True
     refused: bool = False
-    last_event: float = 0.0
+    started: float = 0.0
+    last_word: float = 0.0
+    failing_since: float | None = None
     events: int = 0
     updates: int = 0
     unusable: int = 0
@@ -127,10 +137,11 @@ class Watcher(Generic[T]):
         *,
         backoff: Backoff | None = None,
         page: int = PAGE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api, self._target, self._queue, self._page = api, target, queue, page
         self._decode = Decoders(target)
-        self._backoff = backoff or Backoff()
+        self._backoff, self._clock = backoff or Backoff(), clock
         self._stopped = threading.Event()
         self._stream: ApiStream | None = None
         self._version = ""
@@ -152,6 +163,7 @@ class Watcher(Generic[T]):
 
     def run(self) -> None:
         """List, watch, recover; returns after `stop`."""
+        self.state.started = self._clock()
         while not self._stopped.is_set():
             try:
                 if not self._version or self._elsewhere():
@@ -212,6 +224,7 @@ class Watcher(Generic[T]):
             log.warning("%s: taken for empty: %s", self._target.kind, error)
         if not known:
             self._queue.put(Listed(self._target.kind, (), (), time.monotonic_ns()))
+        self._heard()
         state.refused, state.last_error = refused, str(error) if refused else ""
         state.served, state.listed = False, True
         self._stopped.wait(random.uniform(*ABSENT_SECONDS))  # noqa: S311 - jitter, not a secret
@@ -224,12 +237,19 @@ class Watcher(Generic[T]):
         if message != self.state.last_error:
             log.warning("%s: %s; trying again in %.1f s", self._target.kind, message, delay)
         self.state.last_error = message
+        if self.state.failing_since is None:
+            self.state.failing_since = self._clock()
         self._stopped.wait(delay)
 
+    def _heard(self) -> None:
+        """The API server said something, and it was no error."""
+        self.state.last_word, self.state.failing_since = self._clock(), None
+        self.state.last_error = ""
+
     def _healthy(self) -> None:
+        self._heard()
         self._backoff.reset()
         self._absences = 0
-        self.state.last_error = ""
         self.state.served, self.state.refused = True, False
 
     def _selectors(self) -> dict[str, str | int]:
@@ -250,7 +270,7 @@ class Watcher(Generic[T]):
         )
         self._healthy()
         self._version = version
-        self.state.listed, self.state.last_event = True, time.monotonic()
+        self.state.listed = True
         failed = tuple(item for item in found if isinstance(item, ObjectError))
         objects = tuple(item for item in found if not isinstance(item, ObjectError))
         self.state.updates += len(found)
@@ -272,6 +292,7 @@ class Watcher(Generic[T]):
         self._stream = stream
         opened, before = time.monotonic(), self.state.events
         self.state.connected = True
+        self._heard()
         try:
             self._follow(stream)
         finally:
@@ -314,7 +335,6 @@ class Watcher(Generic[T]):
         self._advance(value.metadata.resource_version, bookmark=kind == "BOOKMARK")
         self._healthy()
         self.state.events += 1
-        self.state.last_event = time.monotonic()
         key = ObjectKey(value.metadata.namespace, value.metadata.name)
         if kind in ("ADDED", "MODIFIED"):
             self._deliver(key, self._decode.parse(value), received)
@@ -346,6 +366,7 @@ class Watcher(Generic[T]):
             )
         what = self._decode.meta(raw.object)
         self._advance(what.resource_version, bookmark=False)
+        self._heard()
         self.state.events += 1
         key = ObjectKey(what.namespace, what.name)
         if raw.type == "DELETED" and what.name:
