@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from fairlead.diff.plans import Kind, compare_plans, edge_items
 from fairlead.model.plan import EdgePlan
 from fairlead.model.snapshot import Snapshot
+from fairlead.planner.decided import with_decisions
 from fairlead.planner.plan import make_plan
-from fairlead.planner.settled import settled
 from property.strategies_cluster import inventory, snapshots
 
 SCHEMA = json.loads(files("fairlead").joinpath("schema/plandiff.schema.json").read_text())
@@ -95,7 +95,7 @@ def test_equal_plans_have_no_difference(snapshot: Snapshot) -> None:
 @given(snapshots())
 def test_a_plan_carried_out_keeps_its_addresses(snapshot: Snapshot) -> None:
     plan = make_plan(snapshot, inventory())
-    again = make_plan(settled(snapshot, plan), inventory())
+    again = make_plan(with_decisions(snapshot, plan), inventory())
     after = {decision.key: decision for decision in again.services}
     for decision in plan.services:
         if decision.addresses:

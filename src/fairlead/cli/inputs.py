@@ -14,10 +14,10 @@ from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.plan import Plan
 from fairlead.model.snapshot import Snapshot
 from fairlead.planned import checked_plan
+from fairlead.planner.decided import with_decisions
 from fairlead.planner.encode import plan_from_json
 from fairlead.planner.plan import make_plan
 from fairlead.planner.requests import is_ours
-from fairlead.planner.settled import settled
 from fairlead.snapshot.manifests import Document, DocumentError, snapshot_from_documents
 
 ASSUMED_EDGE = Edge(name="edge1", address=IPv4Address(0))
@@ -88,7 +88,7 @@ def read_input(paths: Sequence[str], kubeconfig: str | None = None) -> Input:
 
 def at_rest(given: Input, inventory: Inventory, past: Plan) -> Plan:
     """The plan of an input in whose cluster another plan was carried out before."""
-    return _planned(settled(given.snapshot(inventory), past), inventory)
+    return _planned(with_decisions(given.snapshot(inventory), past), inventory)
 
 
 def _planned(snapshot: Snapshot, inventory: Inventory) -> Plan:

@@ -117,23 +117,27 @@ def usable_adverts(
     """
     check = _Check(inventory, tuple(pools), in_force or {})
     aliases: dict[str, str] = {}
-    for one in check.settle("Community", inventory.communities, objects.communities, _alias_clash):
+    for one in check.take_usable(
+        "Community", inventory.communities, objects.communities, _alias_clash
+    ):
         aliases |= {alias.name: alias.value for alias in one.aliases}
     profiles = {
         one.name: one.settings
-        for one in check.settle("BFDProfile", inventory.bfd_profiles, objects.profiles, _name_clash)
+        for one in check.take_usable(
+            "BFDProfile", inventory.bfd_profiles, objects.profiles, _name_clash
+        )
     }
-    given = check.settle(
+    given = check.take_usable(
         "BGPPeer",
         inventory.bgp.peers,
         objects.peers,
         lambda peer, kept: _peer_problem(inventory, profiles, peer, kept),
     )
     peers = tuple(_resolved(peer, profiles, inventory) for peer in given)
-    l2 = check.settle(
+    l2 = check.take_usable(
         "L2Advertisement", inventory.l2_advertisements, objects.l2, lambda _one, _kept: None
     )
-    bgp = check.settle(
+    bgp = check.take_usable(
         "BGPAdvertisement",
         inventory.bgp_advertisements,
         objects.bgp,
@@ -165,7 +169,7 @@ class _Check:
         self.errors: list[ObjectError] = []
         self.used: dict[ObjectId, Any] = {}
 
-    def settle(
+    def take_usable(
         self,
         kind: str,
         own: Sequence[T],

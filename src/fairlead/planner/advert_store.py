@@ -65,7 +65,7 @@ class AdvertStore:
         return {*self._readable[kind], *(key for of, key in self._unreadable if of == kind)}
 
     def touch(self) -> None:
-        """Let the next `settle` look again."""
+        """Let the next `take_in_force` look again."""
         self._dirty = True
 
     def put(self, value: AdvertObject) -> None:
@@ -92,7 +92,7 @@ class AdvertStore:
             self._unreadable.discard((kind, key))
             self._dirty = True
 
-    def settle(self, pools: Iterable[Pool]) -> Advertising | None:
+    def take_in_force(self, pools: Iterable[Pool]) -> Advertising | None:
         """What is in force now, among these pools; None where nothing was touched."""
         if not self._dirty:
             return None

@@ -138,7 +138,7 @@ class Allocator:
             chooser.claim(late)
             cases = sorted([*cases, *late], key=lambda case: case.age)
             keys = keys | waiting
-        chooser.settle(cases)
+        chooser.assign(cases)
         self._dirty = set()
         return self._record(keys, cases)
 

@@ -49,7 +49,7 @@ class Chooser:
             case.note(Step(Phase.HELD, Outcome.YES, text, pool, case.held))
             case.grant(case.held, pool, new=False)
 
-    def settle(self, cases: Sequence[Case]) -> None:
+    def assign(self, cases: Sequence[Case]) -> None:
         """Steps 2 and 3 for cases that have claimed."""
         open_cases = [case for case in cases if case.wish is not None]
         for case in open_cases:

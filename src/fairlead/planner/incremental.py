@@ -68,7 +68,7 @@ class PlannerState:
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
         self._dirty: set[ObjectKey] = set()
         self._pending: dict[str, Pending] = {}
-        self._settle_pools()
+        self._use_pools()
         nothing = usable_adverts(inventory, (), AdvertObjects())
         self._advertising = Advertising(inventory, (), nothing)
 
@@ -188,13 +188,13 @@ class PlannerState:
         return self._allocator.decisions().get(key)
 
     def _decide(self) -> None:
-        self._settle_pools()
+        self._use_pools()
         for plan in self._allocator.run():
             self._untold[plan.key] = plan
 
     def take_edge_delta(self, edge_name: str) -> EdgeDelta:
         """What changed for an edge since it last asked; all of it the first time."""
-        self._settle()
+        self._reshape_dirty()
         pending = self._pending.get(edge_name)
         if pending is None:
             pending = self._pending[edge_name] = Pending(self._edges[edge_name], self._shaped)
@@ -202,7 +202,7 @@ class PlannerState:
 
     def edge_plan(self, edge_name: str) -> EdgePlan:
         """An edge's whole slice of the plan."""
-        self._settle()
+        self._reshape_dirty()
         servers = [server for shaped in self._shaped.values() for server in shaped]
         return edge_plan(self._edges[edge_name], servers, self._vips.rows(), self._advertising)
 
@@ -244,7 +244,7 @@ class PlannerState:
             del self._by_service[service]
         self._dirty.add(service)
 
-    def _settle_nodes(self) -> None:
+    def _index_nodes(self) -> None:
         """Arrange the nodes anew and mark the Services for which that matters."""
         if not self._changed_nodes:
             return
@@ -273,12 +273,12 @@ class PlannerState:
             if touched:
                 self._dirty.add(key)
 
-    def _settle_pools(self) -> None:
+    def _use_pools(self) -> None:
         now = self._allocator.pools
-        settled = self._pool_objects.settle(now)
-        if settled is None:
+        taken = self._pool_objects.take_in_force(now)
+        if taken is None:
             return
-        (pools, unusable), labels = settled, namespace_labels(self._namespaces.values())
+        (pools, unusable), labels = taken, namespace_labels(self._namespaces.values())
         if {pool.name: pool for pool in pools} != now.by_name or unusable != now.unusable:
             self._dirty |= self._services.keys()
             self._allocator.set_pools(pools, labels, unusable)
@@ -286,11 +286,11 @@ class PlannerState:
         else:
             self._allocator.set_labels(labels)
 
-    def _settle(self) -> None:
+    def _reshape_dirty(self) -> None:
         """Shape what is dirty, and only that."""
-        self._settle_pools()
-        self._settle_nodes()
-        anew = self._settle_adverts()
+        self._use_pools()
+        self._index_nodes()
+        anew = self._use_adverts()
         if not self._dirty and not anew:
             return
         for key in list(self._dirty):
@@ -298,15 +298,15 @@ class PlannerState:
         for key in self._dirty:
             self._reshape(key)
         self._dirty.clear()
-        for key, mark in self._marks.settle().items():
+        for key, mark in self._marks.reassign().items():
             self._reshaped(key, marked(self._shaped[key], mark))
         if self._vips.gate(self._row):
             for pending in self._pending.values():
                 pending.vips = True
 
-    def _settle_adverts(self) -> bool:
+    def _use_adverts(self) -> bool:
         """Take what is advertised now; return whether that may be different."""
-        anew = self._adverts.settle(tuple(self.pool_index.by_name.values()))
+        anew = self._adverts.take_in_force(tuple(self.pool_index.by_name.values()))
         if anew is None:
             return False
         self._advertising = anew

@@ -75,7 +75,7 @@ class MarkTable:
             self._stale = True
         return marked(servers, self._marks.get(key))
 
-    def settle(self) -> Mapping[ObjectKey, int]:
+    def reassign(self) -> Mapping[ObjectKey, int]:
         """Assign anew where a Service came or went; marks that are different now."""
         if not self._stale:
             return {}

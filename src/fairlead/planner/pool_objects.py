@@ -28,7 +28,7 @@ class PoolObjects:
         return self._readable.keys() | self._unreadable
 
     def touch(self) -> None:
-        """Let the next `settle` look again."""
+        """Let the next `take_in_force` look again."""
         self._dirty = True
 
     def put(self, pool: Pool) -> None:
@@ -51,7 +51,7 @@ class PoolObjects:
             self._unreadable.discard(key)
             self._dirty = True
 
-    def settle(self, now: PoolIndex) -> tuple[tuple[Pool, ...], frozenset[str]] | None:
+    def take_in_force(self, now: PoolIndex) -> tuple[tuple[Pool, ...], frozenset[str]] | None:
         """Decide anew what is in force instead of `now`; None where nothing was touched.
 
         Returns:

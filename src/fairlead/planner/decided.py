@@ -9,7 +9,7 @@ from fairlead.model.snapshot import Snapshot
 from fairlead.planner.requests import POOL_NOTE
 
 
-def settled(snapshot: Snapshot, plan: Plan) -> Snapshot:
+def with_decisions(snapshot: Snapshot, plan: Plan) -> Snapshot:
     """The snapshot with status and pool note of every Service as the plan decided.
 
     Services that the plan does not know stay as they are.
