@@ -29,6 +29,7 @@ tier_lint() {
     step lint "ruff format" ruff format --check .
     step lint "mypy" mypy
     step lint "import contracts" lint-imports
+    step lint "length of ways" "$python" tools/trace_way.py
     step lint "yamllint" yamllint --strict .
     step lint "ansible-lint" ansible-lint --offline --strict
     step lint "collection" "$python" tools/stage_collection.py

@@ -47,10 +47,13 @@ def test_link_is_made_once_and_comes_up(links, netns):
 
 def test_addresses_come_and_go_and_foreign_ones_stay(links, netns):
     done = make_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned)
-    assert done.link_made
+    assert done.make
     inside(netns, "ip addr add 10.0.0.9/32 dev fairlead0")
     assert links.addresses() == ips("10.0.0.9", "192.0.2.7", "2001:db8::7")
     assert not make_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned).changed
+    inside(netns, "ip link set fairlead0 down")
+    assert make_addresses(links, ips("192.0.2.7", "2001:db8::7"), owned).changed
+    assert "UP" in shown(netns, "link", "show", "fairlead0")
     done = make_addresses(links, ips("192.0.2.8"), owned)
     assert [str(one) for one in done.changes] == [
         "+192.0.2.8/32",
@@ -86,6 +89,6 @@ def test_addresses_are_removed_under_the_prefix_length_they_have(links, netns):
 
 def test_repeating_a_change_is_done(links):
     make_addresses(links, ips("192.0.2.7"), owned)
-    (change,) = make_addresses(links, (), owned).changes
+    (change,) = make_addresses(links, (), owned).moves
     links.apply([change])
     assert links.addresses() == ()

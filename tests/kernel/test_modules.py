@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from fairlead.planner.encode_bgp import peer_dict
+from golden import cases
 from kernel.network import inside
 from support.modules import Inside, fail_module, run_module
 
@@ -38,7 +40,7 @@ def server(address, port, weights, **changes):
 
 def plan(*servers, vips=()):
     addresses = [{"address": vip, "announce": ["bgp"], "ready": True} for vip in vips]
-    peers = [{"name": "tor1", "address": "192.0.2.1", "asn": 64500, "my_asn": 64512}]
+    peers = [peer_dict(cases.peer())]
     return {
         **NOTHING,
         "virtual_servers": list(servers),

@@ -217,7 +217,7 @@ class Follower:
         self.told = {}
 
     def take(self, delta) -> None:
-        self.servers.update(delta.virtual_servers)
+        self.servers.update({key: one.servers for key, one in delta.virtual_servers.items()})
         for part in WHOLE:
             value = getattr(delta, part)
             if value is not None:

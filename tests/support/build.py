@@ -19,6 +19,7 @@ from fairlead.model.names import Family, ObjectKey, Protocol, TrafficPolicy, fam
 from fairlead.model.pool import Pool, PoolSelection
 from fairlead.planner.allocate import allocate
 from fairlead.planner.requests import POOL_NOTE
+from fairlead.planner.shape import service_frame, shape_service
 from fairlead.snapshot.pools import parse_ranges
 
 EDGES = (
@@ -150,3 +151,8 @@ def eps(service: str, *endpoints: str, ports: str = "80", name: str = "") -> End
         tuple(EndpointPort(p.name, p.protocol, int(p.target_port)) for p in found),
         parsed,
     )
+
+
+def shaped_on(service, addresses, slices, nodes, inventory):
+    """Virtual servers of a Service on some addresses."""
+    return shape_service(service_frame(service, addresses, inventory), slices, nodes)

@@ -137,7 +137,7 @@ class KernelTable:
 
     def due(self) -> list[ServiceKey]:
         """Virtual servers of which a second try or a weight of a slow start is due."""
-        if self.next_due() is None:
+        if not self._retries and not self._ramps.due_at:
             return []
         now = self._clock()
         tries = [key for key, retry in self._retries.items() if retry.due <= now]
@@ -145,6 +145,8 @@ class KernelTable:
 
     def next_due(self) -> float | None:
         """When the next second try or weight is due, on the clock; None without one."""
+        if not self._retries and not self._ramps.due_at:
+            return None
         times = [retry.due for retry in self._retries.values()]
         if (weight := self._ramps.next_due()) is not None:
             times.append(weight)
@@ -180,7 +182,8 @@ class KernelTable:
         """What the kernel should hold of a virtual server now."""
         desired = desired_entry(server)
         if server.slow_start_seconds is None:
-            self._ramps.forget(desired.service.key)
+            if desired.service.key in self._ramps.begun:
+                self._ramps.forget(desired.service.key)
             return desired
         actual = table.dump_service(desired.service.key)
         return self._ramps.ease(desired, actual, server.slow_start_seconds, self._clock())

@@ -16,7 +16,7 @@ from fairlead.diff.ipvs import service_key
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import ServiceKey
 from fairlead.model.kube import Namespace, Service
-from fairlead.model.names import ObjectKey
+from fairlead.model.names import Forwarding, ObjectKey
 from fairlead.model.plan import ObjectError, ServicePlan, VirtualServer
 from fairlead.model.pool import Pool
 from fairlead.planner.incremental import PlannerObject, PlannerState
@@ -33,7 +33,6 @@ class Delta:
     changed: dict[ServiceKey, VirtualServer] = field(default_factory=dict)
     removed: set[ServiceKey] = field(default_factory=set)
     announcements: bool = False
-    failures: bool = False
     pools: bool = False
 
 
@@ -47,7 +46,6 @@ class EdgePlanning:
         self.edge = edge
         self._services: dict[ObjectKey, Service] = {}
         self._namespaces: set[str] = set()
-        self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
         self.target = EdgeTarget(inventory, edge)
         self._pools_touched = True
         self._pool_news: set[ObjectKey] | None = set()
@@ -118,18 +116,23 @@ class EdgePlanning:
 
     def take_delta(self) -> Delta:
         """What changed since the last call; everything the first time."""
-        raw = self._state.take_edge_delta(self.edge.name)
+        news = self._state.take_edge_delta(self.edge.name)
         delta = Delta(pools=self._pools_touched)
         self._pools_touched = False
-        if self._usage.pools is not self.pool_index():
-            self._usage.use(self.pool_index(), self._services.values())
+        if self._usage.pools is not self._state.pool_index:
+            self._usage.use(self._state.pool_index, self._services.values())
             self._usage_changed()
-        for service, servers in raw.virtual_servers.items():
-            self._compare(service, servers, delta)
-        # A virtual server may pass from one Service to another on a shared address.
+        for service, change in news.virtual_servers.items():
+            for server in change.changed:
+                delta.changed[service_key(server)] = server
+            delta.removed.update(map(service_key, change.former))
+            if service in self.target.filtered or any(map(is_filtered, change.servers)):
+                self.target.put_servers(service, change.servers)
+        # Changed in place, or passed from one Service to another on a shared address.
         delta.removed -= delta.changed.keys()
-        delta.announcements = self.target.take(raw)
-        delta.failures = raw.failed is not None
+        delta.announcements = self.target.touched or news.announcing
+        if delta.announcements:
+            self.target.take(news)
         return delta
 
     def pools(self) -> tuple[Pool, ...]:
@@ -210,15 +213,11 @@ class EdgePlanning:
             status = IngressStatus(ingress, plan.pool)
         return Decision(ref, status, plan.events)
 
-    def _compare(
-        self, service: ObjectKey, servers: tuple[VirtualServer, ...], delta: Delta
-    ) -> None:
-        before = {service_key(server): server for server in self._shaped.pop(service, ())}
-        for server in servers:
-            key = service_key(server)
-            if before.pop(key, None) != server:
-                delta.changed[key] = server
-        delta.removed |= before.keys()
-        if servers:
-            self._shaped[service] = servers
-        self.target.put_servers(service, servers)
+
+def is_filtered(server: VirtualServer) -> bool:
+    """Whether the packet filter has rules about it: source ranges, a mark, source NAT."""
+    return (
+        server.source_ranges is not None
+        or server.mark is not None
+        or server.forwarding is Forwarding.MASQUERADE
+    )

@@ -187,7 +187,8 @@ class Publisher:
             self.counts.last_error = str(error)
             return _Outcome.FAILED
         self.counts.last_error = ""
-        self._backoff.reset()
+        if self._backoff.waited:
+            self._backoff.reset()
         return _Outcome.DONE
 
     def _publish(self, decision: Decision) -> "_Outcome":

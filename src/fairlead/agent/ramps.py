@@ -11,31 +11,31 @@ class Ramps:
     """Kept by the kernel layer; a virtual server is known here once it was looked at."""
 
     def __init__(self) -> None:
-        self._begun: dict[ServiceKey, Begun] = {}
-        self._due: dict[ServiceKey, float] = {}
+        self.begun: dict[ServiceKey, Begun] = {}
+        self.due_at: dict[ServiceKey, float] = {}
 
     def ease(
         self, desired: IpvsEntry, actual: IpvsEntry | None, seconds: int, now: float
     ) -> IpvsEntry:
         """What the kernel should hold now."""
         key = desired.service.key
-        begun = rising(desired, actual, self._begun.get(key), seconds, now)
-        self._begun[key] = begun
+        begun = rising(desired, actual, self.begun.get(key), seconds, now)
+        self.begun[key] = begun
         if begun:
-            self._due[key] = next_step(begun, seconds, now)
+            self.due_at[key] = next_step(begun, seconds, now)
         else:
-            self._due.pop(key, None)
+            self.due_at.pop(key, None)
         return eased(desired, begun, seconds, now)
 
     def forget(self, key: ServiceKey) -> None:
         """A virtual server is gone, or starts slowly no more."""
-        self._begun.pop(key, None)
-        self._due.pop(key, None)
+        self.begun.pop(key, None)
+        self.due_at.pop(key, None)
 
     def due(self, now: float) -> Iterator[ServiceKey]:
         """Virtual servers of which a weight is due."""
-        return (key for key, at in self._due.items() if at <= now)
+        return (key for key, at in self.due_at.items() if at <= now)
 
     def next_due(self) -> float | None:
         """When the next weight is due; None without one."""
-        return min(self._due.values(), default=None)
+        return min(self.due_at.values(), default=None)

@@ -10,7 +10,7 @@ import msgspec
 from fairlead.cluster.peer_secrets import PeerSecret
 from fairlead.edge.parts import Owned, Target
 from fairlead.model.inventory import Edge, Inventory
-from fairlead.model.names import Forwarding, ObjectKey
+from fairlead.model.names import ObjectKey
 from fairlead.model.plan import EdgePlan, VirtualServer
 from fairlead.planner.delta import EdgeDelta
 
@@ -24,20 +24,20 @@ class EdgeTarget:
 
     Attributes:
         plan: This edge's slice of the plan, without virtual servers.
+        filtered: Virtual servers of Services about which the packet filter has rules.
+        touched: Whether anything beside the plan became different since `take`.
     """
 
     def __init__(self, inventory: Inventory, edge: Edge) -> None:
         self._base = Target(edge, frozenset(inventory.announce))
         self._secrets: dict[ObjectKey, PeerSecret] = {}
-        self._filtered: dict[ObjectKey, Servers] = {}
-        self._touched = False
+        self.filtered: dict[ObjectKey, Servers] = {}
+        self.touched = False
         self.plan = EdgePlan()
 
-    def take(self, news: EdgeDelta) -> bool:
-        """Take what the planner says; whether anything about announcing is different."""
-        touched, self._touched = self._touched, False
-        if not news.announcing:
-            return touched
+    def take(self, news: EdgeDelta) -> None:
+        """Take what the planner says about announcing; nothing is untold then."""
+        self.touched = False
         old = self.plan
         self.plan = EdgePlan(
             addresses=_newer(news.addresses, old.addresses),
@@ -47,28 +47,27 @@ class EdgeTarget:
             bgp_peers=_newer(news.bgp_peers, old.bgp_peers),
             failed=_newer(news.failed, old.failed),
         )
-        return True
 
     def put_servers(self, service: ObjectKey, servers: Servers) -> None:
-        """A Service's virtual servers changed; only what the packet filter treats apart is kept."""
-        apart: Servers = ()
-        if any(map(_apart, servers)):
-            # All of the Service: its single ports lie inside of its range. Weights are IPVS's.
-            apart = tuple(msgspec.structs.replace(one, real_servers=()) for one in servers)
-        if self._filtered.get(service, ()) != apart:
-            self._touched = True
-            self._filtered.pop(service, None)
-            if apart:
-                self._filtered[service] = apart
+        """Virtual servers of a Service about which the packet filter has, or had, rules.
+
+        All of the Service: its single ports lie inside of its range. Weights are IPVS's.
+        """
+        without_weights = tuple(msgspec.structs.replace(one, real_servers=()) for one in servers)
+        if self.filtered.get(service, ()) != without_weights:
+            self.touched = True
+            self.filtered.pop(service, None)
+            if servers:
+                self.filtered[service] = without_weights
 
     def put_secret(self, secret: PeerSecret) -> None:
         """A Secret came or changed."""
-        self._touched |= self._secrets.get(secret.key) != secret
+        self.touched |= self._secrets.get(secret.key) != secret
         self._secrets[secret.key] = secret
 
     def remove_secret(self, key: ObjectKey) -> None:
         """A Secret is gone."""
-        self._touched |= self._secrets.pop(key, None) is not None
+        self.touched |= self._secrets.pop(key, None) is not None
 
     def replace_secrets(self, secrets: Iterable[PeerSecret], keep: Collection[ObjectKey]) -> None:
         """A complete list; `keep` are in it, but can't be read."""
@@ -83,7 +82,7 @@ class EdgeTarget:
         return replace(
             self._base,
             plan=self.plan,
-            virtual_servers=tuple(one for some in self._filtered.values() for one in some),
+            virtual_servers=tuple(one for some in self.filtered.values() for one in some),
             passwords=self._passwords(),
             owned=owned,
         )
@@ -97,15 +96,6 @@ class EdgeTarget:
             if secret is not None and ref.key in secret.values:
                 found[peer.name] = secret.values[ref.key]
         return found
-
-
-def _apart(server: VirtualServer) -> bool:
-    """Whether the packet filter has rules about it: source ranges, a mark, source NAT."""
-    return (
-        server.source_ranges is not None
-        or server.mark is not None
-        or server.forwarding is Forwarding.MASQUERADE
-    )
 
 
 def _newer(new: T | None, old: T) -> T:

@@ -248,7 +248,8 @@ class Watcher(Generic[T]):
 
     def _healthy(self) -> None:
         self._heard()
-        self._backoff.reset()
+        if self._backoff.waited:
+            self._backoff.reset()
         self._absences = 0
         self.state.served, self.state.refused = True, False
 

@@ -28,6 +28,10 @@ class LinkPort(Protocol):
         """Whether there is such a link."""
         ...
 
+    def is_up(self, name: str = VIP_LINK) -> bool:
+        """Whether there is such a link, and it is up."""
+        ...
+
     def ensure_link(self, name: str = VIP_LINK) -> bool:
         """Make the dummy link and bring it up; whether anything had to be done."""
         ...
@@ -81,7 +85,7 @@ class Links:
         Raises:
             ApplyError: The kernel has no dummy driver, or it is not permitted.
         """
-        if self._is_up(name):
+        if self.is_up(name):
             return False
         try:
             if self._index(name) is None:
@@ -182,7 +186,8 @@ class Links:
         found = self._route.link_lookup(ifname=name)
         return int(found[0]) if found else None
 
-    def _is_up(self, name: str) -> bool:
+    def is_up(self, name: str = VIP_LINK) -> bool:
+        """Whether there is such a link, and it is up."""
         index = self._index(name)
         return index is not None and bool(self._route.get_links(index)[0]["flags"] & _UP)
 
@@ -202,6 +207,10 @@ class FakeLinks:
 
     def exists(self, name: str = VIP_LINK) -> bool:
         """Whether there is such a link."""
+        return name in self._links
+
+    def is_up(self, name: str = VIP_LINK) -> bool:
+        """Whether there is such a link; here it is up then."""
         return name in self._links
 
     def ensure_link(self, name: str = VIP_LINK) -> bool:

@@ -48,7 +48,11 @@ def _read(objects: Iterable[Any], inventory: Inventory) -> tuple[Any, ...]:
 
 
 class AdvertStore:
-    """Objects of the one namespace that is read; others are passed over."""
+    """Objects of the one namespace that is read; others are passed over.
+
+    Attributes:
+        dirty: Whether something was touched since `take_in_force` was asked.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -57,7 +61,7 @@ class AdvertStore:
         }
         self._unreadable: set[ObjectId] = set()
         self._in_force: Mapping[ObjectId, Any] = {}
-        self._dirty = True
+        self.dirty = True
         self.errors: tuple[ObjectError, ...] = ()
 
     def keys(self, kind: str) -> Collection[ObjectKey]:
@@ -66,7 +70,7 @@ class AdvertStore:
 
     def touch(self) -> None:
         """Let the next `take_in_force` look again."""
-        self._dirty = True
+        self.dirty = True
 
     def put(self, value: AdvertObject) -> None:
         """Note an object that came or changed."""
@@ -77,26 +81,26 @@ class AdvertStore:
         self._unreadable.discard((kind, value.key))
         if was_unreadable or self._readable[kind].get(value.key) != value:
             self._readable[kind][value.key] = value
-            self._dirty = True
+            self.dirty = True
 
     def put_unreadable(self, kind: str, key: ObjectKey) -> None:
         """Note an object that can't be read as it is now: its last version stays in force."""
         if key.namespace == self._inventory.pool_namespace:
             self._unreadable.add((kind, key))
-            self._dirty = True
+            self.dirty = True
 
     def remove(self, kind: str, key: ObjectKey) -> None:
         """Note an object that is gone."""
         gone = self._readable[kind].pop(key, None)
         if gone is not None or (kind, key) in self._unreadable:
             self._unreadable.discard((kind, key))
-            self._dirty = True
+            self.dirty = True
 
     def take_in_force(self, pools: Iterable[Pool]) -> Advertising | None:
         """What is in force now, among these pools; None where nothing was touched."""
-        if not self._dirty:
+        if not self.dirty:
             return None
-        self._dirty = False
+        self.dirty = False
         pools = tuple(pools)
         held = self._readable
         objects = AdvertObjects(

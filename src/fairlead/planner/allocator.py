@@ -50,14 +50,9 @@ class Allocator:
         self._dirty: set[ObjectKey] = set()
         self._labels: NamespaceLabels = labels or {}
         self._reserved = reserved_addresses(inventory)
-        self._pools = PoolIndex(pools, self._reserved, unusable)
-        self._ledger = Ledger(self._pools)
+        self.pools = PoolIndex(pools, self._reserved, unusable)
+        self._ledger = Ledger(self.pools)
         self._named: dict[ObjectKey, tuple[IPAddress, ...]] = {}
-
-    @property
-    def pools(self) -> PoolIndex:
-        """The pools in force."""
-        return self._pools
 
     @property
     def dirty(self) -> bool:
@@ -71,8 +66,8 @@ class Allocator:
 
         `unusable` are names of pool objects of which no version is in force.
         """
-        self._pools, self._labels = PoolIndex(pools, self._reserved, unusable), labels
-        self._ledger = Ledger(self._pools)
+        self.pools, self._labels = PoolIndex(pools, self._reserved, unusable), labels
+        self._ledger = Ledger(self.pools)
         self._named.clear()
         self._waiting.clear()
         self._dirty |= self._services.keys()
@@ -81,10 +76,10 @@ class Allocator:
         """Replace namespaces' labels; nothing is looked at again unless a pool selects by them."""
         selecting = any(
             pool.selection and pool.selection.namespace_selectors
-            for pool in self._pools.by_name.values()
+            for pool in self.pools.by_name.values()
         )
         if selecting and labels != self._labels:
-            self.set_pools(self._pools.by_name.values(), labels, self._pools.unusable)
+            self.set_pools(self.pools.by_name.values(), labels, self.pools.unusable)
         self._labels = labels
 
     def put(self, service: Service) -> None:
@@ -128,7 +123,7 @@ class Allocator:
                 keys.update(self._ledger.users(address))
         freed = self._withdraw(keys)
         cases = self._cases(keys)
-        chooser = Chooser(self._ledger, self._pools, self._labels)
+        chooser = Chooser(self._ledger, self.pools, self._labels)
         chooser.claim(cases)
         moved = any(not self._ledger.held(key).keeps(claim) for key, claim in freed.items())
         waiting = self._waiting - keys
@@ -158,7 +153,7 @@ class Allocator:
         for service in sorted((self._services[k] for k in keys if k in self._services), key=age):
             if not is_ours(service, self._inventory):
                 continue
-            case = decide(service, self._pools, self._granted.get(service.key))
+            case = decide(service, self.pools, self._granted.get(service.key))
             if self._trail is not None and self._trail.key == service.key:
                 case.follow(self._trail)
             if case.wish and case.wish.addresses:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one edge has not been told yet, and the telling."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -28,17 +28,31 @@ from fairlead.planner.edges import (
 T = TypeVar("T")
 
 
+class ServersChange(msgspec.Struct, frozen=True):
+    """What is different in the virtual servers of one Service.
+
+    Attributes:
+        servers: All of them now, () where none are left.
+        changed: Those that are new or different.
+        former: Those that were different, or are gone.
+    """
+
+    servers: tuple[VirtualServer, ...]
+    changed: tuple[VirtualServer, ...]
+    former: tuple[VirtualServer, ...]
+
+
 class EdgeDelta(msgspec.Struct, frozen=True, kw_only=True):
     """What changed for one edge since it last asked.
 
     Attributes:
-        virtual_servers: Services whose virtual servers changed; () where none are left.
+        virtual_servers: Services whose virtual servers changed.
         addresses, vrrp, bgp, bgp_policies, bgp_peers, failed: Whole new values as in `EdgePlan`,
             None where unchanged.
         announcing: Whether any of these may be different.
     """
 
-    virtual_servers: Mapping[ObjectKey, tuple[VirtualServer, ...]]
+    virtual_servers: Mapping[ObjectKey, ServersChange]
     addresses: tuple[VipAddress, ...] | None = None
     vrrp: tuple[VrrpInstance, ...] | None = None
     bgp: tuple[BgpAnnouncement, ...] | None = None
@@ -52,11 +66,16 @@ class EdgeDelta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pending:
-    """What one edge has not been told yet."""
+    """What one edge has not been told yet.
+
+    Attributes:
+        before: Virtual servers of Services that may have changed, as it was told of them.
+        vips, advertising: Whether VIPs, and what is advertised, may be different.
+    """
 
     def __init__(self, edge: Edge, services: Iterable[ObjectKey]) -> None:
         """Nothing was told: these Services and everything else are due."""
-        self.services = set(services)
+        self.before: dict[ObjectKey, tuple[VirtualServer, ...]] = dict.fromkeys(services, ())
         self.vips = True
         self.advertising = True
         self._edge = edge
@@ -64,16 +83,12 @@ class Pending:
 
     def take(
         self,
-        shaped: Mapping[ObjectKey, tuple[VirtualServer, ...]],
-        rows: Callable[[], tuple[VipRow, ...]],
+        changed: Mapping[ObjectKey, ServersChange],
+        vips: tuple[VipRow, ...],
         advertising: Advertising,
     ) -> EdgeDelta:
-        """Tell what is due; only what is asked for is computed."""
-        changed = {key: shaped.get(key, ()) for key in self.services}
-        self.services.clear()
-        if not self.vips and not self.advertising:
-            return EdgeDelta(virtual_servers=changed)
-        edge, vips = self._edge, rows()
+        """Tell what is due about announcing, beside virtual servers that changed."""
+        edge = self._edge
         policies, peers = None, None
         if self.advertising:
             policies = self._new("bgp_policies", advertising.policies(edge.name))

@@ -23,14 +23,14 @@ from fairlead.planner.advert_store import ADVERT_KINDS, AdvertObject, AdvertStor
 from fairlead.planner.adverts import Advertising, VipRow
 from fairlead.planner.allocator import Allocator
 from fairlead.planner.case import age
-from fairlead.planner.delta import EdgeDelta, Pending
+from fairlead.planner.delta import EdgeDelta, Pending, ServersChange
 from fairlead.planner.edges import edge_plan
 from fairlead.planner.marks import MarkTable, marked
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pool_objects import PoolObjects
 from fairlead.planner.pools import PoolIndex, namespace_labels
 from fairlead.planner.requests import POOL_NOTE, is_ours
-from fairlead.planner.shape import shape_service
+from fairlead.planner.shape import ServiceFrame, service_frame, shape_service
 from fairlead.planner.slices import SliceView
 from fairlead.planner.vips import Users, VipTable
 
@@ -67,6 +67,8 @@ class PlannerState:
         self._adverts = AdvertStore(inventory)
         self._shaped: dict[ObjectKey, tuple[VirtualServer, ...]] = {}
         self._dirty: set[ObjectKey] = set()
+        self._moved: set[ObjectKey] = set()
+        self._frames: dict[ObjectKey, ServiceFrame] = {}
         self._pending: dict[str, Pending] = {}
         self._use_pools()
         nothing = usable_adverts(inventory, (), AdvertObjects())
@@ -117,7 +119,7 @@ class PlannerState:
             case "Service":
                 if self._services.pop(key, None) is not None:
                     self._allocator.remove(key)
-                    self._dirty.add(key)
+                    self._moved.add(key)
             case "EndpointSlice":
                 self._drop_slice(key)
             case "Node":
@@ -198,7 +200,15 @@ class PlannerState:
         pending = self._pending.get(edge_name)
         if pending is None:
             pending = self._pending[edge_name] = Pending(self._edges[edge_name], self._shaped)
-        return pending.take(self._shaped, self._vips.rows, self._advertising)
+        news = {
+            key: change
+            for key, before in pending.before.items()
+            if (change := _servers_change(before, self._shaped.get(key, ())))
+        }
+        pending.before.clear()
+        if pending.vips or pending.advertising:
+            return pending.take(news, self._vips.rows(), self._advertising)
+        return EdgeDelta(virtual_servers=news)
 
     def edge_plan(self, edge_name: str) -> EdgePlan:
         """An edge's whole slice of the plan."""
@@ -222,7 +232,7 @@ class PlannerState:
             return
         self._services[service.key] = service
         self._allocator.put(service)
-        self._dirty.add(service.key)
+        self._moved.add(service.key)
 
     def _put_slice(self, value: EndpointSlice) -> None:
         before = self._views.get(value.key)
@@ -274,13 +284,16 @@ class PlannerState:
                 self._dirty.add(key)
 
     def _use_pools(self) -> None:
-        now = self._allocator.pools
-        taken = self._pool_objects.take_in_force(now)
-        if taken is None:
+        """Take the pools in force now; where they differ, every Service is looked at again."""
+        if not self._pool_objects.dirty:
             return
-        (pools, unusable), labels = taken, namespace_labels(self._namespaces.values())
+        now = self._allocator.pools
+        in_force = self._pool_objects.take_in_force(now)
+        if in_force is None:
+            return
+        (pools, unusable), labels = in_force, namespace_labels(self._namespaces.values())
         if {pool.name: pool for pool in pools} != now.by_name or unusable != now.unusable:
-            self._dirty |= self._services.keys()
+            self._moved |= self._services.keys()
             self._allocator.set_pools(pools, labels, unusable)
             self._adverts.touch()
         else:
@@ -290,30 +303,32 @@ class PlannerState:
         """Shape what is dirty, and only that."""
         self._use_pools()
         self._index_nodes()
-        anew = self._use_adverts()
-        if not self._dirty and not anew:
-            return
-        for key in list(self._dirty):
+        self._use_adverts()
+        for key in list(self._moved):
             self._recarry(key)
+        self._dirty |= self._moved
+        self._moved.clear()
         for key in self._dirty:
             self._reshape(key)
         self._dirty.clear()
-        for key, mark in self._marks.reassign().items():
-            self._reshaped(key, marked(self._shaped[key], mark))
-        if self._vips.gate(self._row):
+        if self._marks.stale:
+            for key, mark in self._marks.reassign().items():
+                self._reshaped(key, marked(self._shaped[key], mark))
+        if self._vips.touched and self._vips.gate(self._row):
             for pending in self._pending.values():
                 pending.vips = True
 
-    def _use_adverts(self) -> bool:
-        """Take what is advertised now; return whether that may be different."""
+    def _use_adverts(self) -> None:
+        """Take what is advertised now; what advertises VIPs may be different for each of them."""
+        if not self._adverts.dirty:
+            return
         anew = self._adverts.take_in_force(tuple(self.pool_index.by_name.values()))
         if anew is None:
-            return False
+            return
         self._advertising = anew
         self._vips.touch_all()
         for pending in self._pending.values():
             pending.advertising = True
-        return True
 
     def _row(self, address: IPAddress, users: Users, before: VipRow | None) -> VipRow:
         """How a VIP goes out; a pool that is not in force any more is known by the note of it."""
@@ -334,31 +349,36 @@ class PlannerState:
             is_vip, note = self._allocator.pools.is_vip, service.annotations.get(POOL_NOTE, "")
             carried = tuple(dict.fromkeys(a for a, _ in service.ingress if is_vip(a, note)))
         self._dirty |= self._vips.carry(key, carried)
+        if service is not None and carried:
+            self._frames[key] = service_frame(service, carried, self.inventory)
+        else:
+            self._frames.pop(key, None)
 
     def _reshape(self, key: ObjectKey) -> None:
-        carried = self._vips.carried(key)
+        frame = self._frames.get(key)
         shaped: tuple[VirtualServer, ...] = ()
-        if carried:
+        if frame is not None:
             views = self._by_service.get(key, {})
             slices = [views[name] for name in sorted(views)] if len(views) > 1 else views.values()
-            shaped = shape_service(
-                self._services[key], carried, slices, self._nodes, self.inventory
-            )
-            if self._vips.is_shared(key):
+            shaped = shape_service(frame, slices, self._nodes)
+            users = self._vips.users_of
+            if any(len(users[address]) > 1 for address, _, _ in frame.addresses):
                 shaped = self._own_ports(key, shaped)
             answering = [s.address for s in shaped if any(real.weight for real in s.real_servers)]
-            self._vips.answer(key, answering)
-        shaped = self._marks.note(key, shaped)
-        if shaped != self._shaped.get(key, ()):
-            self._reshaped(key, shaped)
+            if self._vips.answering.get(key) != answering:
+                self._vips.answer(key, answering)
+        if key in self._marks.keys or (frame is not None and frame.port_range is not None):
+            shaped = self._marks.note(key, shaped)
+        self._reshaped(key, shaped)
 
     def _reshaped(self, key: ObjectKey, shaped: tuple[VirtualServer, ...]) -> None:
+        before = self._shaped.get(key, ())
         if shaped:
             self._shaped[key] = shaped
         else:
             self._shaped.pop(key, None)
         for pending in self._pending.values():
-            pending.services.add(key)
+            pending.before.setdefault(key, before)
 
     def _own_ports(
         self, key: ObjectKey, shaped: tuple[VirtualServer, ...]
@@ -381,6 +401,19 @@ class PlannerState:
             # A range needs its address alone: the marks would take packets of all others, too.
             if s.last_port is None and (s.address, s.protocol, s.port) not in taken
         )
+
+
+def _servers_change(
+    before: tuple[VirtualServer, ...], after: tuple[VirtualServer, ...]
+) -> ServersChange | None:
+    """What is different in a Service's virtual servers; None where nothing is."""
+    if before == after:
+        return None
+    return ServersChange(
+        after,
+        tuple([one for one in after if one not in before]),
+        tuple([one for one in before if one not in after]),
+    )
 
 
 def _sends_to(servers: tuple[VirtualServer, ...], addresses: list[IPAddress]) -> bool:

@@ -56,29 +56,34 @@ def all_marked(servers: Sequence[VirtualServer]) -> Sequence[VirtualServer]:
 
 
 class MarkTable:
-    """Marks while Services come and go."""
+    """Marks while Services come and go.
+
+    Attributes:
+        keys: Services with a port range.
+        stale: Whether marks have to be assigned anew.
+    """
 
     def __init__(self) -> None:
-        self._keys: set[ObjectKey] = set()
+        self.keys: set[ObjectKey] = set()
         self._marks: Mapping[ObjectKey, int] = {}
-        self._stale = False
+        self.stale = False
 
     def note(self, key: ObjectKey, servers: Sequence[VirtualServer]) -> tuple[VirtualServer, ...]:
         """Take a Service's virtual servers as shaped; return them with the mark known by now."""
         if not is_ranged(servers):
-            if key in self._keys:
-                self._keys.discard(key)
-                self._stale = True
+            if key in self.keys:
+                self.keys.discard(key)
+                self.stale = True
             return tuple(servers)
-        if key not in self._keys:
-            self._keys.add(key)
-            self._stale = True
+        if key not in self.keys:
+            self.keys.add(key)
+            self.stale = True
         return marked(servers, self._marks.get(key))
 
     def reassign(self) -> Mapping[ObjectKey, int]:
         """Assign anew where a Service came or went; marks that are different now."""
-        if not self._stale:
+        if not self.stale:
             return {}
-        self._stale = False
-        before, self._marks = self._marks, assign_marks(self._keys)
+        self.stale = False
+        before, self._marks = self._marks, assign_marks(self.keys)
         return {key: mark for key, mark in self._marks.items() if before.get(key) != mark}

@@ -18,7 +18,7 @@ from fairlead.planner.edges import edge_plan, virtual_server_order
 from fairlead.planner.marks import all_marked
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pools import unusable_names, usable_pools
-from fairlead.planner.shape import address_order, service_ready_on, shape_service
+from fairlead.planner.shape import address_order, service_frame, service_ready_on, shape_service
 from fairlead.planner.trail import Trail
 
 
@@ -96,7 +96,7 @@ def _shape_all(
             continue
         service = services[decision.key]
         own = slices.get(decision.key, [])
-        shaped = shape_service(service, decision.addresses, own, nodes, inventory)
+        shaped = shape_service(service_frame(service, decision.addresses, inventory), own, nodes)
         for address in decision.addresses:
             user = (service, service_ready_on(shaped, address))
             vip = vips.get(address)

@@ -14,13 +14,17 @@ from fairlead.planner.pools import PoolIndex, unusable_names, usable_pools
 
 
 class PoolObjects:
-    """Objects of the one namespace that pools are read from; others are passed over."""
+    """Objects of the one namespace that pools are read from; others are passed over.
+
+    Attributes:
+        dirty: Whether something was touched since `take_in_force` was asked.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._readable: dict[ObjectKey, Pool] = {}
         self._unreadable: set[ObjectKey] = set()
-        self._dirty = True
+        self.dirty = True
         self.errors: tuple[ObjectError, ...] = ()
 
     def keys(self) -> Collection[ObjectKey]:
@@ -29,7 +33,7 @@ class PoolObjects:
 
     def touch(self) -> None:
         """Let the next `take_in_force` look again."""
-        self._dirty = True
+        self.dirty = True
 
     def put(self, pool: Pool) -> None:
         """Note an object that came or changed."""
@@ -37,19 +41,19 @@ class PoolObjects:
             return
         self._unreadable.discard(pool.key)
         self._readable[pool.key] = pool
-        self._dirty = True
+        self.dirty = True
 
     def put_unreadable(self, key: ObjectKey) -> None:
         """Note an object that can't be read as it is now: its last version stays in force."""
         if self._is_read(key) and key not in self._unreadable:
             self._unreadable.add(key)
-            self._dirty = True
+            self.dirty = True
 
     def remove(self, key: ObjectKey) -> None:
         """Note an object that is gone."""
         if self._readable.pop(key, None) is not None or key in self._unreadable:
             self._unreadable.discard(key)
-            self._dirty = True
+            self.dirty = True
 
     def take_in_force(self, now: PoolIndex) -> tuple[tuple[Pool, ...], frozenset[str]] | None:
         """Decide anew what is in force instead of `now`; None where nothing was touched.
@@ -57,11 +61,11 @@ class PoolObjects:
         Returns:
             The pools, and the names of objects of which no version is in force.
         """
-        if not self._dirty:
+        if not self.dirty:
             return None
-        self._dirty = False
-        in_force = {pool.key: pool for pool in now.by_name.values() if pool.origin == "cluster"}
-        pools, self.errors = usable_pools(self._inventory, self._readable.values(), in_force)
+        self.dirty = False
+        before = {pool.key: pool for pool in now.by_name.values() if pool.origin == "cluster"}
+        pools, self.errors = usable_pools(self._inventory, self._readable.values(), before)
         unusable = unusable_names(self._unreadable, self.errors)
         return pools, unusable - {pool.name for pool in pools}
 

@@ -18,7 +18,7 @@ from fairlead.planner.edges import ANNOUNCE_FAILED, missing_interfaces
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pools import usable_pools
 from fairlead.planner.requests import is_ours
-from fairlead.planner.shape import service_ready_on, shape_service
+from fairlead.planner.shape import service_frame, service_ready_on, shape_service
 
 _Why = tuple[str, str] | None
 """Reason and sentence; None where the Service is announced."""
@@ -44,7 +44,7 @@ def explain_announcement(
         own = [item for item in snapshot.slices if item.service == key]
         own.sort(key=lambda item: item.key)
         nodes = NodeIndex(snapshot.nodes)
-        shaped = shape_service(service, decision.addresses, own, nodes, inventory)
+        shaped = shape_service(service_frame(service, decision.addresses, inventory), own, nodes)
         answering = {a for a in decision.addresses if service_ready_on(shaped, a)}
     return announcement_reasons(key, service, decision, answering, advertising)
 

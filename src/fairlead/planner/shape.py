@@ -15,11 +15,15 @@ the weight, as kube-proxy does (KEP-1669).
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import EndpointSlice, Service, ServicePort
 from fairlead.model.names import (
+    Family,
     Forwarding,
     IPAddress,
+    IPNetwork,
     Protocol,
     TrafficPolicy,
     family_of,
@@ -53,29 +57,63 @@ Weighted = tuple[str, IPAddress, int]
 """Node name, node address, weight."""
 
 
+class ServiceFrame(msgspec.Struct, frozen=True):
+    """What a Service's virtual servers are made of beside endpoints and nodes.
+
+    Made when the Service changes, so that a change of readiness costs none of it.
+
+    Attributes:
+        addresses: Its VIPs, sorted, each with its family and the networks that are let in.
+        ports: Ports that are served, sorted.
+        port_range: The range that is served beside them.
+        hold_unready: Whether unready real servers stay at weight 0, but for UDP.
+    """
+
+    service: Service
+    addresses: tuple[tuple[IPAddress, Family, tuple[IPNetwork, ...] | None], ...]
+    ports: tuple[ServicePort, ...]
+    options: ServiceOptions
+    port_range: PortRange | None
+    hold_unready: bool
+
+
+def service_frame(
+    service: Service, addresses: Iterable[IPAddress], inventory: Inventory
+) -> ServiceFrame:
+    """The frame of a Service on the addresses it holds."""
+    options = options_of(service.annotations, inventory)
+    ports = sorted(service.ports, key=lambda port: (port.protocol.value, port.port))
+    if options.forwarding is Forwarding.MASQUERADE:
+        ports = [port for port in ports if port.node_port]
+    served = options.port_range is not None and not range_obstacle(service, options)
+    return ServiceFrame(
+        service,
+        tuple(
+            (address, family, admitted_sources(service, family))
+            for address in sorted(addresses, key=address_order)
+            for family in (family_of(address),)
+        ),
+        tuple(ports),
+        options,
+        options.port_range if served else None,
+        inventory.hold_unready,
+    )
+
+
 def shape_service(
-    service: Service,
-    addresses: Sequence[IPAddress],
-    slices: Iterable[EndpointSlice | SliceView],
-    nodes: NodeIndex,
-    inventory: Inventory,
+    frame: ServiceFrame, slices: Iterable[EndpointSlice | SliceView], nodes: NodeIndex
 ) -> tuple[VirtualServer, ...]:
     """Virtual servers of one Service on the addresses it holds, sorted.
 
-    `addresses` are its VIPs; `slices` its EndpointSlices, or views of them counted before.
+    `slices` are its EndpointSlices, or views of them counted before.
     """
     views = [item if isinstance(item, SliceView) else SliceView(item) for item in slices]
-    options = options_of(service.annotations, inventory)
     servers = []
-    for address in sorted(addresses, key=address_order):
-        shaper = _Shaper(service, address, views, nodes, inventory, options)
-        ports = sorted(service.ports, key=lambda port: (port.protocol.value, port.port))
-        for port in ports:
-            if options.forwarding is Forwarding.MASQUERADE and not port.node_port:
-                continue
-            servers.append(shaper.virtual_server(port))
-        if options.port_range is not None and not range_obstacle(service, options):
-            servers.append(shaper.port_range(options.port_range))
+    for address, family, sources in frame.addresses:
+        shaper = _Shaper(frame, address, family, sources, views, nodes)
+        servers += [shaper.virtual_server(port) for port in frame.ports]
+        if frame.port_range is not None:
+            servers.append(shaper.port_range(frame.port_range))
     return tuple(servers)
 
 
@@ -129,17 +167,17 @@ class _Shaper:
 
     def __init__(  # noqa: PLR0917  # all of it is needed at every port, nothing has a default
         self,
-        service: Service,
+        frame: ServiceFrame,
         address: IPAddress,
+        family: Family,
+        sources: tuple[IPNetwork, ...] | None,
         views: Sequence[SliceView],
         nodes: NodeIndex,
-        inventory: Inventory,
-        options: ServiceOptions,
     ) -> None:
-        self._service, self._address, self._views = service, address, views
-        self._nodes, self._inventory, self._options = nodes, inventory, options
-        self._family = family_of(address)
-        self._sources = admitted_sources(service, self._family)
+        self._service, self._address, self._views = frame.service, address, views
+        self._nodes, self._options = nodes, frame.options
+        self._family, self._sources = family, sources
+        self._hold_unready = frame.hold_unready
         self._weights: dict[tuple[tuple[int, ...], bool], list[Weighted]] = {}
 
     def virtual_server(self, port: ServicePort) -> VirtualServer:
@@ -202,7 +240,7 @@ class _Shaper:
 
     def _holds(self, protocol: Protocol) -> bool:
         """Whether unready real servers stay at weight 0: UDP entries would stay on a dead one."""
-        return self._inventory.hold_unready and protocol is not Protocol.UDP
+        return self._hold_unready and protocol is not Protocol.UDP
 
     def _by_node(self, views: Sequence[SliceView], hold: bool) -> list[Weighted]:
         key = (tuple([id(view) for view in views]), hold)

@@ -92,20 +92,15 @@ class UsageTable:
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
         self._reserved = reserved_addresses(inventory)
-        self._pools = PoolIndex(())
+        self.pools = PoolIndex(())
         self._empty: tuple[PoolUsage, ...] = ()
         self._held: dict[ObjectKey, tuple[tuple[str, IPAddress], ...]] = {}
         self._users: dict[tuple[str, IPAddress], int] = {}
         self._assigned: dict[tuple[str, int], int] = {}
 
-    @property
-    def pools(self) -> PoolIndex:
-        """The pools that are counted."""
-        return self._pools
-
     def use(self, pools: PoolIndex, services: Iterable[Service]) -> None:
         """Count anew, with these pools and all Services."""
-        self._pools = pools
+        self.pools = pools
         self._empty = pool_usage(pools.by_name.values(), (), self._reserved, pools.unusable)
         self._held, self._users, self._assigned = {}, {}, {}
         for service in services:
@@ -137,7 +132,7 @@ class UsageTable:
         rows = []
         for row in self._empty:
             ipv4, ipv6 = (self._assigned.get((row.name, version), 0) for version in (4, 6))
-            if row.name in self._pools.unusable:
+            if row.name in self.pools.unusable:
                 rows.append(PoolUsage(row.name, ipv4, ipv6, ipv4, ipv6))
             else:
                 rows.append(PoolUsage(row.name, row.total_ipv4, row.total_ipv6, ipv4, ipv6))
@@ -149,8 +144,8 @@ class UsageTable:
         note = service.annotations.get(POOL_NOTE, "")
         rows: dict[tuple[str, IPAddress], None] = {}
         for address, _ in service.ingress:
-            if self._pools.is_vip(address, note):
-                pool = self._pools.owner(address)
+            if self.pools.is_vip(address, note):
+                pool = self.pools.owner(address)
                 rows[pool.name if pool else note, address] = None
         return tuple(rows)
 

@@ -16,16 +16,22 @@ _NOBODY: frozenset[ObjectKey] = frozenset()
 
 
 class VipTable:
-    """Kept in order as Services come and go; a change costs what it touches."""
+    """Kept in order as Services come and go; a change costs what it touches.
+
+    Attributes:
+        users_of: Services on each VIP.
+        answering: VIPs on which each Service can answer.
+        touched: VIPs about which `gate` has to decide.
+    """
 
     def __init__(self) -> None:
         self._carried: dict[ObjectKey, tuple[IPAddress, ...]] = {}
-        self._users: dict[IPAddress, set[ObjectKey]] = {}
-        self._answering: dict[ObjectKey, Collection[IPAddress]] = {}
+        self.users_of: dict[IPAddress, set[ObjectKey]] = {}
+        self.answering: dict[ObjectKey, Collection[IPAddress]] = {}
         # By number: `ipaddress` hashes in Python, and all are walked at each change.
         self._values: dict[tuple[int, int], VipRow] = {}
         self._order: list[tuple[int, int]] = []
-        self._touched: set[IPAddress] = set()
+        self.touched: set[IPAddress] = set()
         self._anew = False
 
     def carriers(self) -> Collection[ObjectKey]:
@@ -38,11 +44,7 @@ class VipTable:
 
     def users(self, address: IPAddress) -> Collection[ObjectKey]:
         """Services on a VIP."""
-        return self._users.get(address, _NOBODY)
-
-    def is_shared(self, key: ObjectKey) -> bool:
-        """Whether a Service has company on any of its VIPs."""
-        return any(len(self._users[address]) > 1 for address in self.carried(key))
+        return self.users_of.get(address, _NOBODY)
 
     def carry(self, key: ObjectKey, addresses: tuple[IPAddress, ...]) -> set[ObjectKey]:
         """Set a Service's VIPs; return the others on its former and present ones."""
@@ -50,47 +52,48 @@ class VipTable:
         company: set[ObjectKey] = set()
         for address in before:
             if address not in addresses:
-                self._users[address].discard(key)
-                self._touched.add(address)
-                company |= self._users[address]
+                self.users_of[address].discard(key)
+                self.touched.add(address)
+                company |= self.users_of[address]
         for address in addresses:
-            users = self._users.setdefault(address, set())
+            users = self.users_of.setdefault(address, set())
             users.add(key)
             if len(users) > 1:
                 company |= users
+        self.touched.update(addresses)
         if addresses:
             self._carried[key] = addresses
         else:
             self._carried.pop(key, None)
-            self._answering.pop(key, None)
+            self.answering.pop(key, None)
         return company - {key}
 
     def answer(self, key: ObjectKey, addresses: Collection[IPAddress]) -> None:
         """Say on which of its VIPs a Service can answer."""
         carried = self._carried.get(key, ())
         if carried:
-            self._answering[key] = addresses
-            self._touched.update(carried)
+            self.answering[key] = addresses
+            self.touched.update(carried)
 
     def touch_all(self) -> None:
         """Let `gate` decide about every VIP: what advertises them became different."""
-        self._touched.update(self._users)
+        self.touched.update(self.users_of)
         self._anew = True
 
     def gate(self, decide: Decide) -> bool:
         """Decide anew for VIPs that were touched; return whether anything became different."""
         changed = False
-        for address in self._touched:
-            users = self._users.get(address)
+        for address in self.touched:
+            users = self.users_of.get(address)
             place = address_order(address)
             before = self._values.get(place)
             if not users:
-                self._users.pop(address, None)
+                self.users_of.pop(address, None)
                 if before is not None:
                     del self._values[place], self._order[bisect_left(self._order, place)]
                     changed = True
                 continue
-            answers = self._answering.get
+            answers = self.answering.get
             known = None if self._anew else before
             row = decide(address, [(key, address in answers(key, ())) for key in users], known)
             if row is before:
@@ -99,7 +102,7 @@ class VipTable:
                 insort(self._order, place)
             self._values[place] = row
             changed = changed or before is None or not _same(before, row)
-        self._touched.clear()
+        self.touched.clear()
         self._anew = False
         return changed
 

@@ -7,6 +7,7 @@ can't carry a blank, a quote or a line break into a file that a daemon reads.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_network
 
 from fairlead.model.addresses import parse_address
@@ -32,6 +33,7 @@ def address_field(text: str, field: str) -> IPAddress:
         raise ObjectFieldError(field, f"{text!r} is not an IP address") from None
 
 
+@lru_cache(maxsize=65_536)  # the same names come with every event
 def label_name(text: str, field: str) -> str:
     """Check an RFC 1123 label (names of Services and Namespaces): at most 63 characters."""
     if not _LABEL.fullmatch(text):
@@ -42,6 +44,7 @@ def label_name(text: str, field: str) -> str:
     return text
 
 
+@lru_cache(maxsize=65_536)
 def subdomain_name(text: str, field: str) -> str:
     """Check an RFC 1123 subdomain (names of Nodes, slices, pools): at most 253 characters."""
     if len(text) > 253 or not _SUBDOMAIN.fullmatch(text):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from fairlead.agent.planning import is_filtered
 from fairlead.agent.service_events import FailureNotices, missing_failures, planned_failures
 from fairlead.agent.target import EdgeTarget
 from fairlead.cluster.peer_secrets import PeerSecret, SecretWire, peer_secret
@@ -43,21 +44,29 @@ def _passwords(kept: EdgeTarget) -> dict[str, str]:
     return dict(kept.target(lambda _address: True).passwords)
 
 
+def _news(kept: EdgeTarget, **fields: Any) -> bool:
+    """What the planner says is taken; whether the announcer has to be told."""
+    delta = EdgeDelta(virtual_servers={}, announcing=bool(fields), **fields)
+    different = kept.touched or delta.announcing
+    kept.take(delta)
+    return different
+
+
 def test_a_secret_that_comes_changes_or_goes_is_news() -> None:
     kept = _kept(Announce.BGP)
-    assert kept.take(EdgeDelta(virtual_servers={}, bgp_peers=(PEER,), announcing=True))
-    assert not kept.take(EdgeDelta(virtual_servers={}))
+    assert _news(kept, bgp_peers=(PEER,))
+    assert not _news(kept)
     assert _passwords(kept) == {}
     for text in ("first0", "second"):
         kept.put_secret(_secret(text))
-        assert kept.take(EdgeDelta(virtual_servers={}))
+        assert _news(kept)
         assert _passwords(kept) == {"tor1": text}
         kept.put_secret(_secret(text))
-        assert not kept.take(EdgeDelta(virtual_servers={}))
+        assert not _news(kept)
     kept.replace_secrets((), keep=(KEY,))
     assert _passwords(kept) == {"tor1": "second"}
     kept.replace_secrets((), keep=())
-    assert kept.take(EdgeDelta(virtual_servers={}))
+    assert _news(kept)
     assert _passwords(kept) == {}
 
 
@@ -145,15 +154,14 @@ def _server(port: int, **fields: Any) -> VirtualServer:
     [{"source_ranges": ()}, {"forwarding": Forwarding.MASQUERADE}, {"mark": 7, "last_port": 90}],
 )
 def test_the_packet_filter_hears_of_rules_and_not_of_weights(fields: dict[str, Any]) -> None:
-    kept, nothing, key = _kept(Announce.VRRP), EdgeDelta(virtual_servers={}), ObjectKey("a", "b")
-    kept.put_servers(key, (_server(80),))
-    assert not kept.take(nothing)
-    assert kept.target(bool).virtual_servers == ()
+    kept, key = _kept(Announce.VRRP), ObjectKey("a", "b")
+    assert not is_filtered(_server(80))
+    assert is_filtered(_server(80, **fields))
     kept.put_servers(key, (_server(80, **fields), _server(443)))
-    assert kept.take(nothing)
+    assert _news(kept)
     assert [one.port for one in kept.target(bool).virtual_servers] == [80, 443]
     kept.put_servers(key, (_server(80, real_servers=(), **fields), _server(443)))
-    assert not kept.take(nothing)
+    assert not _news(kept)
     kept.put_servers(key, ())
-    assert kept.take(nothing)
+    assert _news(kept)
     assert kept.target(bool).virtual_servers == ()

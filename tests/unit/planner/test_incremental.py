@@ -49,7 +49,9 @@ def test_a_readiness_flip_tells_one_service_and_no_announcement() -> None:
     made.take_edge_delta("edge1")
     made.put(eps("x", "10.244.0.1@n1", "10.244.0.2@n1 unready"))
     delta = made.take_edge_delta("edge1")
-    assert {k: weights(v) for k, v in delta.virtual_servers.items()} == {KEY: {"192.0.2.101": 1}}
+    assert {k: weights(v.servers) for k, v in delta.virtual_servers.items()} == {
+        KEY: {"192.0.2.101": 1}
+    }
     assert (delta.addresses, delta.vrrp, delta.bgp) == (None, None, None)
 
 
@@ -60,7 +62,7 @@ def test_the_last_endpoint_withdraws_the_announcement() -> None:
     delta = made.take_edge_delta("edge1")
     assert [vip.ready for vip in delta.addresses] == [False]
     assert delta.vrrp[0].addresses == ()
-    assert weights(delta.virtual_servers[KEY]) == {}
+    assert weights(delta.virtual_servers[KEY].servers) == {}
 
 
 def test_a_service_that_goes_is_told_as_nothing_left() -> None:
@@ -68,7 +70,7 @@ def test_a_service_that_goes_is_told_as_nothing_left() -> None:
     made.take_edge_delta("edge1")
     made.remove("Service", KEY)
     delta = made.take_edge_delta("edge1")
-    assert delta.virtual_servers == {KEY: ()}
+    assert delta.virtual_servers[KEY].servers == ()
     assert delta.addresses == ()
     made.remove("Service", KEY)
     assert not made.take_edge_delta("edge1")
@@ -224,7 +226,7 @@ def test_a_slice_that_changes_its_service_leaves_the_former_one() -> None:
     made.take_edge_delta("edge1")
     made.put(eps("y", "10.244.0.1@n1", name="s"))
     delta = made.take_edge_delta("edge1")
-    assert {key.name: weights(found) for key, found in delta.virtual_servers.items()} == {
+    assert {key.name: weights(found.servers) for key, found in delta.virtual_servers.items()} == {
         "x": {},
         "y": {"192.0.2.101": 1},
     }

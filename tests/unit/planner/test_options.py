@@ -20,8 +20,8 @@ from fairlead.planner.options import (
     option_events,
     options_of,
 )
-from fairlead.planner.shape import service_ready_on, shape_events, shape_service
-from support.build import INVENTORY, eps, node, svc
+from fairlead.planner.shape import service_ready_on, shape_events
+from support.build import INVENTORY, eps, node, shaped_on, svc
 
 VIP = ip_address("10.0.0.1")
 NODE_LIST = tuple(node(f"n{number}", f"192.0.2.{100 + number}") for number in range(1, 6))
@@ -37,7 +37,7 @@ ENDPOINTS = eps(
 
 def weights(service, endpoints=ENDPOINTS):
     """Weight by number of the node."""
-    (server,) = shape_service(service, (VIP,), (endpoints,), NodeIndex(NODE_LIST), INVENTORY)
+    (server,) = shaped_on(service, (VIP,), (endpoints,), NodeIndex(NODE_LIST), INVENTORY)
     return {int(str(real.address)[-1]): real.weight for real in server.real_servers}
 
 
@@ -66,7 +66,7 @@ def test_weights_of_policy_cluster():
 
 def test_weight_zero_for_all_closes_the_gate():
     service = svc("x", local=True, annotations={WEIGHTS: "0"})
-    shaped = shape_service(service, (VIP,), (ENDPOINTS,), NodeIndex(NODE_LIST), INVENTORY)
+    shaped = shaped_on(service, (VIP,), (ENDPOINTS,), NodeIndex(NODE_LIST), INVENTORY)
     assert not service_ready_on(shaped, VIP)
 
 
@@ -101,7 +101,7 @@ def test_slow_start_makes_room_for_steps_and_keeps_proportions(name):
     notes = {SLOW_START: seconds, **({WEIGHTS: text} if text else {})}
     service = svc("x", local=True, annotations=notes)
     assert weights(service) == expected
-    (server,) = shape_service(service, (VIP,), (ENDPOINTS,), NodeIndex(NODE_LIST), INVENTORY)
+    (server,) = shaped_on(service, (VIP,), (ENDPOINTS,), NodeIndex(NODE_LIST), INVENTORY)
     assert server.slow_start_seconds == 30
 
 

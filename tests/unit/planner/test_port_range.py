@@ -25,8 +25,8 @@ from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.options import PORT_RANGE, PREFIX
 from fairlead.planner.plan import make_plan
 from fairlead.planner.port_range import NOT_SERVED
-from fairlead.planner.shape import shape_events, shape_service
-from support.build import INVENTORY, eps, node, pool, svc
+from fairlead.planner.shape import shape_events
+from support.build import INVENTORY, eps, node, pool, shaped_on, svc
 
 SCHEMA = json.loads(files("fairlead").joinpath("schema/plan.schema.json").read_text())
 VIP = ip_address("10.0.0.1")
@@ -39,7 +39,7 @@ PODS = eps(
 
 
 def shape(service, *slices):
-    return shape_service(service, (VIP,), slices or (PODS,), NodeIndex([N1]), INVENTORY)
+    return shaped_on(service, (VIP,), slices or (PODS,), NodeIndex([N1]), INVENTORY)
 
 
 def reals(server):
@@ -178,7 +178,8 @@ def test_marks_are_those_of_a_full_plan_whatever_came_before(changes):
                 annotations=POD if ranged else {},
             )
             state.put(present[name])
-        told.update(state.take_edge_delta("edge1").virtual_servers)
+        news = state.take_edge_delta("edge1").virtual_servers
+        told.update({key: change.servers for key, change in news.items()})
         full = make_plan(
             Snapshot(
                 services=tuple(present.values()), nodes=(N1,), pools=(pool("p", "10.0.0.0/24"),)

@@ -10,8 +10,8 @@ from fairlead.model.kube import Taint
 from fairlead.model.names import Forwarding
 from fairlead.model.plan import ServicePlan
 from fairlead.planner.nodes import EXCLUDE_LABEL, NodeIndex
-from fairlead.planner.shape import service_ready_on, shape_events, shape_service
-from support.build import INVENTORY, eps, node, svc, texts
+from fairlead.planner.shape import service_ready_on, shape_events
+from support.build import INVENTORY, eps, node, shaped_on, svc, texts
 
 VIP, VIP6 = ip_address("10.0.0.1"), ip_address("fd00::1")
 N1 = node("n1", "192.0.2.101", "fd00:2::1")
@@ -25,7 +25,7 @@ def inventory(**changes):
 
 
 def shape(service, *slices, nodes=NODES, vip=VIP, config=INVENTORY):
-    return shape_service(service, (vip,), slices, NodeIndex(nodes), config)
+    return shaped_on(service, (vip,), slices, NodeIndex(nodes), config)
 
 
 def reals(servers) -> dict[str, int]:

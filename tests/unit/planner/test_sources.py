@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from fairlead.model.names import Family
 from fairlead.planner.nodes import NodeIndex
-from fairlead.planner.shape import shape_events, shape_service
+from fairlead.planner.shape import shape_events
 from fairlead.planner.sources import INVALID_RANGE, admitted_sources
 from fairlead.snapshot.text import networks_of
-from support.build import INVENTORY, eps, node, svc
+from support.build import INVENTORY, eps, node, shaped_on, svc
 
 
 def restricted(*ranges):
@@ -63,7 +63,7 @@ def test_wrong_ranges_are_told():
 
 
 def test_every_virtual_server_of_the_service_is_restricted():
-    shaped = shape_service(
+    shaped = shaped_on(
         restricted("192.0.2.0/24"),
         (ip_address("10.0.0.1"), ip_address("fd00::1")),
         (eps("x", "10.244.0.1@n1"),),

@@ -12,16 +12,17 @@ from fairlead.model.names import VIP_LINK, IPAddress
 
 @dataclass(frozen=True)
 class LinkAddresses:
-    """What stands on the link; a link that is missing or down is made when it is needed."""
+    """What stands on the link; one that is missing or down is made when it is needed."""
 
-    exists: bool
+    up: bool
     addresses: tuple[IPAddress, ...]
 
 
 @dataclass(frozen=True)
 class LinkDifference(Difference):
-    """Addresses to put on and to take off."""
+    """Addresses to put on and to take off, and whether the link has to be made first."""
 
+    make: bool = False
     moves: tuple[AddressChange, ...] = ()
 
 
@@ -39,27 +40,28 @@ class VipLinkPart(Part[frozenset[IPAddress], LinkAddresses, LinkDifference]):
 
     def actual(self) -> LinkAddresses:
         """Addresses on the link."""
-        up = self._links.exists(self._link)
-        return LinkAddresses(up, self._links.addresses(self._link) if up else ())
+        return LinkAddresses(self._links.is_up(self._link), self._links.addresses(self._link))
 
     def difference(
         self, desired: frozenset[IPAddress], actual: LinkAddresses, owned: Owned
     ) -> LinkDifference:
         """Additions, then removals; an address that is not ours stays."""
         moves = diff_addresses(desired, actual.addresses, owned)
-        missing = bool(desired) and not actual.exists
+        missing = bool(desired) and not actual.up
         return LinkDifference(
             missing or bool(moves),
             _lines(actual.addresses),
             _lines(_after(actual.addresses, moves)),
             tuple(map(str, moves)),
+            make=missing,
             moves=tuple(moves),
         )
 
     def apply(self, change: LinkDifference, *, check: bool = False) -> None:
         """Make the link if need be, then move addresses."""
         if not check:
-            self._links.ensure_link(self._link)
+            if change.make:
+                self._links.ensure_link(self._link)
             self._links.apply(change.moves, self._link)
 
 
