@@ -230,6 +230,7 @@ class Agent:
             write_error=counts.last_error,
             backlog=self._publisher.backlog,
             lease_holder=self._elector.holder,
+            kubeconfig_error=self._api.kubeconfig_error,
         )
 
     def _publish(self, view: AgentView) -> None:

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from fairlead import __version__
 from fairlead.agent.configuration_state import CONFIGURATION
 from fairlead.agent.view import AgentView
+from fairlead.cluster.freshness import stale
 from fairlead.cluster.watch import WatchState
 from fairlead.edge.status_file import SessionReport
 from fairlead.planner.usage import PoolUsage
@@ -109,6 +110,14 @@ def _kernel(v: AgentView) -> Iterator[Metric]:
 
 def _cluster(v: AgentView) -> Iterator[Metric]:
     yield _gauge("fairlead_synced", "1 once complete lists were applied.", v.synced)
+    now = time.monotonic()
+    yield _gauge("fairlead_in_step", "1 while every kind is known.", not v.out_of_step(now))
+    error = bool(v.around.kubeconfig_error)
+    yield _gauge("fairlead_kubeconfig_error", "1 while the file can't be used.", error)
+    old = GaugeMetricFamily("fairlead_stale_seconds", "Since a kind is not known.", labels=["kind"])
+    for one in stale(v.around.watches, now):
+        old.add_metric([one.kind], one.seconds)
+    yield old
     yield _gauge("fairlead_leader", "1 on the edge that writes Service status.", v.leading)
     yield _gauge("fairlead_services", "Services of ours.", _services(v))
     yield _counters("fairlead_cluster_writes", "Writes to the cluster.", "kind", v.around.writes)
@@ -119,7 +128,6 @@ def _cluster(v: AgentView) -> Iterator[Metric]:
     for kind, count in sorted(_errors_by_kind(v).items()):
         errors.add_metric([kind], count)
     yield errors
-    now = time.monotonic()
     rows: tuple[tuple[str, str, type[Metric], Callable[[WatchState], float]], ...] = (
         ("connected", "1 while the watch stands.", GaugeMetricFamily, lambda w: w.following),
         ("events", "Events received.", CounterMetricFamily, lambda w: w.events),

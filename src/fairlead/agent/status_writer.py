@@ -60,8 +60,10 @@ class StatusWriter:
     def write(self) -> bool:
         """Write it if something changed; a full disk must not stop the traffic."""
         now = self._clock()
-        document = status_document(self._view(), self._started)
-        shown = msgspec.json.encode(msgspec.structs.replace(document, written=0.0))
+        document = status_document(self._view(), self._started, now)
+        # A number of seconds that grows is no news every second.
+        still = {"written": 0.0, "out_of_step": bool(document.out_of_step)}
+        shown = msgspec.json.encode(msgspec.to_builtins(document) | still)
         if shown == self._shown and now - self._last < _MAX_SECONDS:
             return True
         try:
@@ -75,8 +77,8 @@ class StatusWriter:
         return True
 
 
-def status_document(view: AgentView, started: float) -> StatusDocument:
-    """The view as a document; times are seconds since the epoch."""
+def status_document(view: AgentView, started: float, now: float) -> StatusDocument:
+    """The view as a document; its times are seconds since the epoch, `now` is monotonic."""
     around = view.around
     announce = around.announce
     return StatusDocument(
@@ -115,6 +117,8 @@ def status_document(view: AgentView, started: float) -> StatusDocument:
         ),
         bird=around.bird,
         sessions=around.sessions,
+        out_of_step=view.out_of_step(now),
+        kubeconfig_error=around.kubeconfig_error,
     )
 
 
@@ -123,6 +127,7 @@ def _watch(state: WatchState) -> WatchReport:
         connected=state.following,
         listed=state.listed,
         served=state.served,
+        refused=state.refused,
         events=state.events,
         relists=state.relists,
         errors=state.errors,

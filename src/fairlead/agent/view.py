@@ -7,8 +7,10 @@ nothing else, so no thread ever walks a container that another one changes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from fairlead.agent.announcer import AnnounceState
+from fairlead.cluster.freshness import stale
 from fairlead.cluster.watch import WatchState
 from fairlead.edge.status_file import SessionReport
 from fairlead.edge.vips import StandingVips
@@ -23,6 +25,9 @@ from fairlead.model.plan import (
 )
 from fairlead.planner.pools import PoolIndex
 from fairlead.planner.usage import PoolUsage
+
+VIEW_SECONDS: Final = 15.0
+"""How old a view may be: the loop publishes one a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +100,22 @@ class AgentView:
     usage: tuple[PoolUsage, ...] = ()
     has_pool_namespace: bool = False
     around: Surroundings = field(default_factory=Surroundings)
+
+    def out_of_step(self, now: float) -> tuple[str, ...]:
+        """Why this edge may not hold what the cluster says, a sentence each; () is "in step".
+
+        Args:
+            now: Monotonic seconds.
+        """
+        found = [
+            f"{one.kind} has not been known for {one.seconds:.0f} s: {one.why}"
+            for one in stale(self.around.watches, now)
+        ]
+        if now - self.published > VIEW_SECONDS:
+            found.append(f"the main loop has not turned for {now - self.published:.0f} s")
+        if not self.synced:
+            found.append("no complete list of every kind was applied yet")
+        return tuple(found)
 
     @property
     def standing(self) -> StandingVips:

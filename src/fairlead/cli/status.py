@@ -174,8 +174,9 @@ def _agent(path: Path, problems: list[str]) -> StatusDocument | None:
 def agent_problems(agent: StatusDocument) -> list[str]:
     """What is wrong by the agent's own account."""
     found = []
-    if not agent.synced:
-        found.append("the agent has not applied a complete list yet")
+    found += [f"not in step: {why}" for why in agent.out_of_step]
+    if agent.kubeconfig_error:
+        found.append(f"{agent.kubeconfig_error}; the settings read before stay in force")
     if agent.trouble:
         found.append(f"the edge can't be changed: {agent.trouble}")
     if agent.announce_error:
@@ -184,8 +185,8 @@ def agent_problems(agent: StatusDocument) -> list[str]:
         found.append("keepalived is not running")
     found += [f"there is no interface {name}" for name in agent.missing_interfaces]
     for name, watch in agent.watches.items():
-        if not watch.connected:
-            found.append(f"not following {name}: {watch.last_error or 'connecting'}")
+        if watch.refused:
+            found.append(f"{name} may not be read and counts as empty: {watch.last_error}")
     found += [f"{server}: {error}" for server, error in agent.failures.items()]
     for error in agent.errors:
         where = f"{error.namespace}/{error.name}".lstrip("/")
@@ -342,7 +343,8 @@ def _agent_line(agent: StatusDocument | None) -> str:
     if agent is None:
         return "agent: unknown"
     role = "writes Service status" if agent.leader else f"leader: {agent.lease_holder or 'nobody'}"
-    state = "in step" if agent.synced else "waiting for the cluster"
+    silent = time.time() - agent.written > _STALE_SECONDS
+    state = "silent" if silent else "not in step" if agent.out_of_step else "in step"
     return f"agent {agent.version}: {state}, {role}"
 
 

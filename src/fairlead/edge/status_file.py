@@ -22,6 +22,7 @@ class WatchReport(msgspec.Struct, frozen=True, kw_only=True):
     connected: bool
     listed: bool
     served: bool
+    refused: bool
     events: int
     relists: int
     errors: int
@@ -69,6 +70,8 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
         vrrp: VRRP instances of this edge.
         bird: Whether BIRD answers; None where BGP is not used.
         sessions: BGP sessions of this edge.
+        out_of_step: Why this edge may not hold what the cluster says; nothing is "in step".
+        kubeconfig_error: Why the kubeconfig on disk can't be used, while the last good one is.
         parts: Parts of this edge that can't be made true, by name, and why.
         failures: Virtual servers that the kernel refuses, and why.
         pools: How full the pools are.
@@ -103,6 +106,8 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     bird: bool | None = None
     sessions: tuple[SessionReport, ...] = ()
     parts: dict[str, str] = {}
+    out_of_step: tuple[str, ...] = ()
+    kubeconfig_error: str = ""
 
 
 def write_status_file(path: Path, document: StatusDocument) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from dataclasses import replace
 from ipaddress import ip_address
@@ -25,8 +26,9 @@ from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.logs import JsonFormatter, TextFormatter
 from fairlead.agent.messages import VipsChanged
 from fairlead.agent.metrics import AgentCollector, Metrics
-from fairlead.agent.status_writer import StatusWriter
+from fairlead.agent.status_writer import StatusWriter, status_document
 from fairlead.agent.view import AgentView, Surroundings
+from fairlead.cli.status import agent_problems
 from fairlead.cluster.watch import Changed, Failed, WatchState
 from fairlead.edge.lock import LockTimeoutError, edge_lock
 from fairlead.edge.ownership import OwnedVips
@@ -308,6 +310,54 @@ def test_stale_mark_and_series_of_a_pool_go_with_their_cause() -> None:
     assert "metallb_k8s_client_config_stale_bool 0.0" in repaired
     assert 'pool="p"' in repaired
     assert 'pool="p"' not in scraped(replace(edge.view, usage=()))
+
+
+def followed(kind: str, **fields: Any) -> WatchState:
+    """A watch that was heard of at 100 s of the monotonic clock."""
+    return WatchState(kind, **({"connected": True, "listed": True, "last_word": 100.0} | fields))
+
+
+@pytest.mark.parametrize(
+    ("watch", "now", "says"),
+    [
+        (followed("Service"), 100.0, None),
+        (followed("Service"), 249.0, None),
+        (followed("Service"), 251.0, "Service has not been known for 151 s: the API server has"),
+        (
+            followed("Service", failing_since=110.0, last_error="HTTP 403 Forbidden"),
+            150.0,
+            "Service has not been known for 40 s: HTTP 403 Forbidden",
+        ),
+        (followed("Community", served=False, refused=True), 120.0, None),
+        (followed("Node", listed=False, started=90.0), 100.0, "Node has not been known for 10 s"),
+    ],
+)
+def test_in_step_is_said_only_while_every_kind_is_known(
+    watch: WatchState, now: float, says: str | None
+) -> None:
+    around = Surroundings(watches=(followed("Node", last_word=now), watch))
+    view = AgentView(edge="edge1", synced=True, published=now, around=around)
+    told = status_document(view, 0.0, now).out_of_step
+    assert (told == ()) is (says is None)
+    if says is not None:
+        assert told[0].startswith(says)
+        assert agent_problems(status_document(view, 0.0, now))[0] == f"not in step: {told[0]}"
+
+
+def test_a_loop_that_does_not_turn_is_not_in_step() -> None:
+    view = AgentView(edge="edge1", synced=True, published=100.0)
+    assert view.out_of_step(110.0) == ()
+    assert view.out_of_step(120.0) == ("the main loop has not turned for 20 s",)
+    assert "fairlead_in_step 0.0" in scraped(view)
+    assert "fairlead_in_step 1.0" in scraped(replace(view, published=time.monotonic()))
+
+
+def test_a_bad_kubeconfig_is_a_problem_and_a_metric() -> None:
+    around = Surroundings(kubeconfig_error="kubeconfig /k: not YAML")
+    view = AgentView(edge="edge1", synced=True, published=time.monotonic(), around=around)
+    problems = agent_problems(status_document(view, 0.0, view.published))
+    assert problems == ["kubeconfig /k: not YAML; the settings read before stay in force"]
+    assert "fairlead_kubeconfig_error 1.0" in scraped(view)
 
 
 def test_taken_metrics_port_does_not_stop_the_agent(caplog: pytest.LogCaptureFixture) -> None:

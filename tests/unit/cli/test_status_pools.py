@@ -16,7 +16,7 @@ from unit.agent.test_loop import Edge
 def document(*pools: PoolUsage, **fields) -> StatusDocument:
     edge = Edge()
     edge.list_all()
-    made = status_document(replace(edge.view, usage=pools, **fields), started=0.0)
+    made = status_document(replace(edge.view, usage=pools, **fields), 0.0, edge.view.published)
     return msgspec.json.decode(msgspec.json.encode(made), type=StatusDocument)
 
 
