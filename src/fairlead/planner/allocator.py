@@ -54,11 +54,6 @@ class Allocator:
         self._ledger = Ledger(self.pools)
         self._named: dict[ObjectKey, tuple[IPAddress, ...]] = {}
 
-    @property
-    def dirty(self) -> bool:
-        """Whether `run` has something to do."""
-        return bool(self._dirty)
-
     def set_pools(
         self, pools: Iterable[Pool], labels: NamespaceLabels, unusable: Collection[str] = ()
     ) -> None:
@@ -121,11 +116,14 @@ class Allocator:
             service = self._services.get(key)
             for address, _ in service.ingress if service else ():
                 keys.update(self._ledger.users(address))
+        named = {key: self._named[key] for key in keys if key in self._named}
         freed = self._withdraw(keys)
         cases = self._cases(keys)
         chooser = Chooser(self._ledger, self.pools, self._labels)
         chooser.claim(cases)
         moved = any(not self._ledger.held(key).keeps(claim) for key, claim in freed.items())
+        # Requests are resolved together: one that is no more may have stood in another's way.
+        moved = moved or any(self._named.get(key) != asked for key, asked in named.items())
         waiting = self._waiting - keys
         if waiting and (moved or any(case.addresses and chooser.asks(case) for case in cases)):
             self._withdraw(waiting)

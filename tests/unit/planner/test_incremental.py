@@ -97,11 +97,21 @@ def test_a_decision_that_is_not_written_yet_does_not_wander() -> None:
     assert str(made.decision(KEY).addresses[0]) == "10.0.0.2"
 
 
-def test_retell_repeats_what_still_needs_a_write() -> None:
-    made = state(svc("x"), svc("y", holds="10.0.0.2"))
-    assert made.take_decisions() == ()
-    made.retell()
-    assert [plan.key for plan in made.take_decisions()] == [KEY]
+def test_a_request_that_goes_lets_those_through_that_it_stood_before() -> None:
+    # x asks for what y has and can share it; c asks for the same and can't be met. Nothing is set
+    # free when c goes.
+    made = PlannerState(INVENTORY)
+    for value in (
+        pool("p", "10.0.0.1-10.0.0.3"),
+        svc("a", holds="10.0.0.1"),
+        svc("y", share="l", ports="81", want="10.0.0.1", holds="10.0.0.3"),
+        svc("c", want="10.0.0.3"),
+        svc("x", share="l", want="10.0.0.3", holds="10.0.0.2"),
+    ):
+        made.put(value)
+    assert [str(one) for one in made.decision(KEY).addresses] == ["10.0.0.2"]
+    made.remove("Service", ObjectKey("default", "c"))
+    assert [str(one) for one in made.decision(KEY).addresses] == ["10.0.0.3"]
 
 
 def test_an_address_set_free_is_offered_to_who_waits_oldest_first() -> None:
