@@ -15,7 +15,7 @@ from fairlead.planner.allocate import allocate
 from fairlead.planner.encode import plan_from_json, plan_to_json
 from fairlead.planner.incremental import KIND_OF, PlannerState, object_key
 from fairlead.planner.plan import make_plan
-from fairlead.planner.pools import PoolIndex, admits, is_avoided, namespace_labels
+from fairlead.planner.pools import PoolIndex, is_avoided, namespace_labels, objection
 from fairlead.planner.requests import is_ours, use_of
 from property.strategies_adverts import bgp_advertisements, l2_advertisements, peers
 from property.strategies_cluster import (
@@ -77,7 +77,7 @@ def test_no_two_services_on_one_address_unless_they_may_share_it(snapshot: Snaps
                 continue
             assert pool.name == plan.pool
             assert not is_avoided(pool, address)
-            assert admits(pool, by_key[plan.key], labels)
+            assert not objection(pool, by_key[plan.key], labels)
         assert bool(plan.addresses) == (plan.refusal is None) or not is_ours(
             by_key[plan.key], INVENTORY
         )

@@ -46,7 +46,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         metrics_listen: `address:port` of the Prometheus endpoint, "" for none.
         resync_seconds: How often everything is compared anew (with a tenth of jitter); this is what
             repairs changes made by others, since IPVS tells nobody about them.
-        watchdog_seconds: Overrides what systemd asks for; None follows systemd.
         announce: Whether this agent changes addresses and announcements at all.
         vrrp_conf, keepalived_pid: The rendered file, and keepalived's parent.
         bird_conf, bird_control: The rendered file, and BIRD's control socket.
@@ -60,7 +59,6 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     lease: str = "fairlead-agent"
     metrics_listen: str = "127.0.0.1:9120"
     resync_seconds: float = 30.0
-    watchdog_seconds: float | None = None
     announce: bool = True
     vrrp_conf: Path = Path("/etc/fairlead/keepalived/vrrp.conf")
     keepalived_pid: Path = Path("/run/keepalived.pid")

@@ -56,7 +56,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     uid: str = ""
     resource_version: str = ""
     created: str = ""
-    deleting: bool = False
     labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     type: str = "ClusterIP"
@@ -72,7 +71,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     source_ranges: tuple[IPNetwork, ...] = ()
     source_range_errors: tuple[str, ...] = ()
     allocate_node_ports: bool = True
-    publish_not_ready: bool = False
     ingress: tuple[tuple[IPAddress, str], ...] = ()
     ingress_errors: tuple[str, ...] = ()
 

@@ -307,7 +307,3 @@ def _count_text(counts: NodeCounts, name: str) -> str:
     rows = (("ready", counts.ready), ("draining", counts.draining), ("unready", counts.idle))
     said = [f"{of[name]} {word}" for word, of in rows if name in of]
     return ", ".join(said) or "no endpoint"
-
-
-def _with(counts: NodeCounts | None, name: str) -> str:
-    return f" ({_count_text(counts, name)})" if counts is not None and name in counts else ""

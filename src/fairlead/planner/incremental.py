@@ -174,10 +174,6 @@ class PlannerState:
         self._untold.clear()
         return taken
 
-    def retell(self) -> None:
-        """Let `take_decisions` return everything that needs a write, as after a lost Lease."""
-        self._untold.update(self._allocator.decisions())
-
     def decisions(self) -> tuple[ServicePlan, ...]:
         """The allocator's decisions about all Services, sorted."""
         self._decide()

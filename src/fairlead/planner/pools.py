@@ -107,11 +107,6 @@ class PoolIndex:
         return bool(self._rows[4 if family is Family.IPV4 else 6])
 
 
-def admits(pool: Pool, service: Service, labels: NamespaceLabels) -> bool:
-    """Whether a pool's `serviceAllocation` lets a Service have its addresses."""
-    return not objection(pool, service, labels)
-
-
 def closed_to(pool: Pool, service: Service, labels: NamespaceLabels) -> str:
     """Why automatic choice does not look at a pool for a Service, "" if it does."""
     return objection(pool, service, labels) if pool.auto_assign else "autoAssign is false"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fairlead.model.names import IPAddress, IPNetwork, Protocol
-from fairlead.model.plan import EdgePlan, VirtualServer
+from fairlead.model.plan import VirtualServer
 from fairlead.render.environment import render
 from fairlead.render.nft import TABLE
 from fairlead.render.port_spans import ports_text, spans_of
@@ -80,11 +80,6 @@ def filters_of(servers: Collection[VirtualServer]) -> frozenset[SourceFilter]:
         for span in spans_of(servers)
         if (one := span.server).source_ranges is not None
     )
-
-
-def source_filters_of(plan: EdgePlan) -> frozenset[SourceFilter]:
-    """Filters of an edge's plan."""
-    return filters_of(plan.virtual_servers)
 
 
 def render_sources_nft(before: Iterable[SourceFilter], after: Iterable[SourceFilter]) -> str:

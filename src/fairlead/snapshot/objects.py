@@ -81,7 +81,6 @@ def service_from_wire(wire: ServiceWire) -> Service:
         uid=meta.uid,
         resource_version=meta.resource_version,
         created=meta.creation_timestamp or "",
-        deleting=meta.deletion_timestamp is not None,
         labels=meta.labels or {},
         annotations=meta.annotations or {},
         type=kind,
@@ -97,7 +96,6 @@ def service_from_wire(wire: ServiceWire) -> Service:
         source_ranges=sources,
         source_range_errors=source_errors,
         allocate_node_ports=spec.allocate_load_balancer_node_ports is not False,
-        publish_not_ready=bool(spec.publish_not_ready_addresses),
         ingress=ingress,
         ingress_errors=ingress_errors,
     )

@@ -29,7 +29,6 @@ class Meta(Wire):
     uid: str = ""
     resource_version: str = ""
     creation_timestamp: str | None = None
-    deletion_timestamp: str | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
 
@@ -73,14 +72,12 @@ class ServiceSpecWire(Wire):
     session_affinity: str | None = None
     session_affinity_config: AffinityWire | None = None
     allocate_load_balancer_node_ports: bool | None = None
-    publish_not_ready_addresses: bool | None = None
 
 
 class IngressWire(Wire):
     """An entry of `status.loadBalancer.ingress`."""
 
     ip: str | None = None
-    hostname: str | None = None
     ip_mode: str | None = None
 
 

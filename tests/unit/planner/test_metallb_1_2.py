@@ -191,7 +191,6 @@ NOT_READ = {
     "sessionAffinity": {"affinity_seconds": 60},
     "allocateLoadBalancerNodePorts": {"allocate_node_ports": False},
     "loadBalancerSourceRanges": {"source_ranges": ("192.0.2.0/24",)},
-    "publishNotReadyAddresses": {"publish_not_ready": True},
 }
 
 

@@ -191,7 +191,6 @@ IGNORED = {
     "affinity": {"affinity_seconds": 60},
     "source-ranges": {"source_ranges": (ip_network("192.0.2.0/24"),)},
     "node-ports": {"allocate_node_ports": False},
-    "publish-not-ready": {"publish_not_ready": True},
 }
 
 

@@ -80,7 +80,6 @@ def test_a_whole_service() -> None:
         affinity_seconds=9,
         source_ranges=(ip_network("192.0.2.0/24"),),
         allocate_node_ports=False,
-        publish_not_ready=True,
         ingress=((ip_address("10.0.0.1"), "VIP"),),
         ingress_errors=("junk",),
     )
