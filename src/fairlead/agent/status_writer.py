@@ -19,6 +19,7 @@ from fairlead.edge.status_file import (
     WatchReport,
     write_status_file,
 )
+from fairlead.model.addresses import address_order
 from fairlead.model.names import IPAddress
 
 log = logging.getLogger(__name__)
@@ -136,5 +137,5 @@ def _watch(state: WatchState) -> WatchReport:
 
 
 def _texts(addresses: frozenset[IPAddress]) -> tuple[str, ...]:
-    ordered = sorted(addresses, key=lambda address: (address.version, int(address)))
+    ordered = sorted(addresses, key=address_order)
     return tuple(str(address) for address in ordered)

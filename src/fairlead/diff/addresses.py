@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from fairlead.model.addresses import address_order
 from fairlead.model.names import IPAddress
 
 
@@ -36,10 +37,6 @@ def diff_addresses(
 ) -> list[AddressChange]:
     """Additions, then removals, each sorted; an address outside of the pools is never removed."""
     wanted, present = set(desired), set(actual)
-    adds = [AddAddress(address) for address in sorted(wanted - present, key=_order)]
-    gone = [address for address in sorted(present - wanted, key=_order) if owned(address)]
+    adds = [AddAddress(address) for address in sorted(wanted - present, key=address_order)]
+    gone = [address for address in sorted(present - wanted, key=address_order) if owned(address)]
     return [*adds, *(DelAddress(address) for address in gone)]
-
-
-def _order(address: IPAddress) -> tuple[int, int]:
-    return (address.version, int(address))

@@ -33,12 +33,11 @@ from fairlead.model.ipvs import (
 from fairlead.model.marks import is_own_mark
 from fairlead.model.names import Forwarding, IPAddress, Protocol
 from fairlead.model.plan import RealServer, VirtualServer
+from fairlead.model.schedulers import HASHING
 
 Owned = Callable[[IPAddress], bool]
 """Whether an address belongs to the pools of this edge group; all others are foreign."""
 
-HASHING_SCHEDULERS = frozenset({"mh", "sh"})
-"""Schedulers that rebuild a table at every change of a real server."""
 
 _PROTOCOLS = {
     Protocol.TCP: IpProtocol.TCP,
@@ -185,7 +184,7 @@ def _build(entry: IpvsEntry) -> list[IpvsChange]:
     """
     service = entry.service
     adds = [AddDest(service.key, dest) for dest in entry.dests]
-    if service.scheduler not in HASHING_SCHEDULERS or len(adds) < 2:
+    if service.scheduler not in HASHING or len(adds) < 2:
         return [AddService(service), *adds]
     bare = IpvsService(
         key=service.key,

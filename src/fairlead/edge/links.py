@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 from fairlead.diff.addresses import AddAddress, AddressChange
 from fairlead.edge.netns import entered
+from fairlead.model.addresses import address_order
 from fairlead.model.errors import ApplyError, FairleadError
 from fairlead.model.names import VIP_LINK, IPAddress
 
@@ -115,7 +116,7 @@ class Links:
             for message in self._route.get_addr(index=index)
             if link_local or message["scope"] != _SCOPE_LINK
         }
-        return tuple(sorted(found, key=_order))
+        return tuple(sorted(found, key=address_order))
 
     def apply(self, changes: Sequence[AddressChange], name: str = VIP_LINK) -> None:
         """Put on and take off addresses; what is already so counts as done.
@@ -222,7 +223,7 @@ class FakeLinks:
     def addresses(self, name: str = VIP_LINK, *, link_local: bool = False) -> tuple[IPAddress, ...]:
         """Addresses on a link, sorted; a fake link has no link-local ones of its own."""
         del link_local
-        return tuple(sorted(self._links.get(name, ()), key=_order))
+        return tuple(sorted(self._links.get(name, ()), key=address_order))
 
     def apply(self, changes: Sequence[AddressChange], name: str = VIP_LINK) -> None:
         """Put on and take off addresses."""
@@ -233,7 +234,3 @@ class FakeLinks:
                 self._links[name].add(change.address)
             else:
                 self._links[name].discard(change.address)
-
-
-def _order(address: IPAddress) -> tuple[int, int]:
-    return (address.version, int(address))

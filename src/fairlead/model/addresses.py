@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text to addresses, for every layer."""
+"""Text to addresses and their order, for every layer."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
@@ -22,3 +22,8 @@ def parse_address(text: str) -> IPAddress:
     if not isinstance(address, IPv4Address) and address.scope_id is not None:
         raise ValueError(f"{text!r} carries a zone")
     return address
+
+
+def address_order(address: IPAddress) -> tuple[int, int]:
+    """Sort key of addresses: IPv4 before IPv6, then by number."""
+    return address.version, int(address)

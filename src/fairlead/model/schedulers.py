@@ -7,4 +7,4 @@ SCHEDULERS = (
 """Names that a plan may carry; all edges must have the kernel module."""
 
 HASHING = frozenset({"mh", "sh"})
-"""Schedulers that know the flags `fallback` and `port`."""
+"""Schedulers that fill a table in order of insertion and know the flags `fallback` and `port`."""

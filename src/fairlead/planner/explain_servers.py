@@ -7,6 +7,7 @@ asks (`slices`, `nodes`, `options`).
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from fairlead.model.addresses import address_order
 from fairlead.model.explanation import ServerStory, SliceStory, TargetStory
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import EndpointSlice, Node, Service, ServicePort
@@ -23,7 +24,7 @@ from fairlead.model.snapshot import Snapshot
 from fairlead.planner.nodes import cluster_obstacle, local_obstacle
 from fairlead.planner.options import WEIGHTS, options_of
 from fairlead.planner.port_range import range_obstacle
-from fairlead.planner.shape import NO_NODE_PORT, address_order
+from fairlead.planner.shape import NO_NODE_PORT
 from fairlead.planner.slices import (
     NodeCounts,
     PodCounts,

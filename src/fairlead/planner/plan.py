@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from fairlead.model.addresses import address_order
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import EndpointSlice, Service
 from fairlead.model.names import IPAddress, ObjectKey
@@ -18,7 +19,7 @@ from fairlead.planner.edges import edge_plan, virtual_server_order
 from fairlead.planner.marks import all_marked
 from fairlead.planner.nodes import NodeIndex
 from fairlead.planner.pools import unusable_names, usable_pools
-from fairlead.planner.shape import address_order, service_frame, service_ready_on, shape_service
+from fairlead.planner.shape import service_frame, service_ready_on, shape_service
 from fairlead.planner.trail import Trail
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from fairlead.model.addresses import address_order
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import EndpointSlice, Service, ServicePort
 from fairlead.model.names import (
@@ -155,11 +156,6 @@ def shape_events(service: Service, inventory: Inventory) -> tuple[PlanEvent, ...
         text = f"{WEIGHTS} has no effect: in forwarding mode pod every pod has weight 1"
         events.append(PlanEvent("Warning", INVALID, text))
     return tuple(events)
-
-
-def address_order(address: IPAddress) -> tuple[int, int]:
-    """Sort key of addresses: IPv4 first, then by number."""
-    return address.version, int(address)
 
 
 class _Shaper:

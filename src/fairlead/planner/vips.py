@@ -4,9 +4,9 @@
 from bisect import bisect_left, insort
 from collections.abc import Callable, Collection, Sequence
 
+from fairlead.model.addresses import address_order
 from fairlead.model.names import IPAddress, ObjectKey
 from fairlead.planner.adverts import VipRow
-from fairlead.planner.shape import address_order
 
 Users = Sequence[tuple[ObjectKey, bool]]
 """Services on a VIP, each with whether it can answer there."""

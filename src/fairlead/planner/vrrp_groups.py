@@ -11,6 +11,7 @@ from hashlib import sha256
 
 import msgspec
 
+from fairlead.model.addresses import address_order
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import VrrpInstance
@@ -134,7 +135,7 @@ def instance_of(
         advert_interval=settings.advert_interval,
         preempt=settings.preempt,
         source=edge.address,
-        peers=tuple(sorted(peers, key=lambda address: (address.version, int(address)))),
+        peers=tuple(sorted(peers, key=address_order)),
         advertised_address=advertised,
         addresses=addresses,
         devices=() if own.devices == (edge.interface,) else own.devices,

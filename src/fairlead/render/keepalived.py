@@ -7,6 +7,7 @@ The syntax is that of keepalived 2.2.7 (Debian 12) and 2.3 (Debian 13), from kee
 from dataclasses import dataclass
 from ipaddress import ip_interface
 
+from fairlead.model.addresses import address_order
 from fairlead.model.errors import InventoryError
 from fairlead.model.names import IPAddress
 from fairlead.model.plan import VrrpInstance
@@ -52,7 +53,7 @@ def _view(instance: VrrpInstance) -> _InstanceView:
         source=str(instance.source),
         peers=_peers(instance),
         advertised=_advertised(instance),
-        addresses=tuple(_host_prefix(vip) for vip in sorted(instance.addresses, key=_order)),
+        addresses=tuple(_host_prefix(vip) for vip in sorted(instance.addresses, key=address_order)),
         devices=tuple(
             word("interfaces", name) for name in instance.devices or (instance.interface,)
         ),
@@ -90,12 +91,8 @@ def _peers(instance: VrrpInstance) -> tuple[str, ...]:
                 f"{peer} is not of the family of {instance.source}, the address of another edge: "
                 "the edges of a VRRP group speak to each other over one family",
             )
-    return tuple(str(peer) for peer in sorted(instance.peers, key=_order))
+    return tuple(str(peer) for peer in sorted(instance.peers, key=address_order))
 
 
 def _host_prefix(address: IPAddress) -> str:
     return f"{address}/{address.max_prefixlen}"
-
-
-def _order(address: IPAddress) -> tuple[int, int]:
-    return address.version, int(address)

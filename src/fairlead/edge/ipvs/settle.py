@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fairlead.diff.changes import IpvsChange
-from fairlead.diff.ipvs import HASHING_SCHEDULERS, reorder
+from fairlead.diff.ipvs import reorder
 from fairlead.edge.ipvs.table import IpvsPort
 from fairlead.edge.netns import entered
 from fairlead.model.errors import ApplyError
 from fairlead.model.ipvs import IpvsEntries
+from fairlead.model.schedulers import HASHING
 
 _EXPIRE = Path("/proc/sys/net/ipv4/vs/expire_nodest_conn")
 
@@ -44,7 +45,7 @@ def settle_order(
     changes: list[IpvsChange] = []
     for key in sorted(desired):
         entry, present = desired[key], actual.get(key)
-        if present is not None and entry.service.scheduler in HASHING_SCHEDULERS:
+        if present is not None and entry.service.scheduler in HASHING:
             changes += reorder(entry, present)
     if changes:
         with orphans_kept(netns):

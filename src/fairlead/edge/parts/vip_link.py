@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fairlead.diff.addresses import AddAddress, AddressChange, diff_addresses
 from fairlead.edge.links import LinkPort
 from fairlead.edge.parts.part import Difference, Owned, Part, Target
+from fairlead.model.addresses import address_order
 from fairlead.model.names import VIP_LINK, IPAddress
 
 
@@ -68,7 +69,7 @@ class VipLinkPart(Part[frozenset[IPAddress], LinkAddresses, LinkDifference]):
 def _after(before: Sequence[IPAddress], moves: Sequence[AddressChange]) -> list[IPAddress]:
     added = {one.address for one in moves if isinstance(one, AddAddress)}
     removed = {one.address for one in moves} - added
-    return sorted({*before} - removed | added, key=lambda one: (one.version, int(one)))
+    return sorted({*before} - removed | added, key=address_order)
 
 
 def _lines(addresses: Sequence[IPAddress]) -> str:
