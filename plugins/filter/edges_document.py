@@ -18,6 +18,8 @@ description:
     (C(fairlead_edge_address), C(fairlead_edge_interface), ...) into the document that the planner,
     the agents and C(fairlead plan --edges) read.
   - Settings that are not in the inventory are left out; the package has their defaults.
+  - Passwords of BGP peers are left out, too, since modules show and log their options. The filter C(peer_passwords) has
+    them, for options that are never shown; C(with_passwords) puts both together.
 positional: edges
 options:
   _input:
@@ -74,12 +76,7 @@ EDGE_KEYS = (
 )
 
 
-def edges_document(hostvars, edges):
-    """Return the document for hosts of one edge group.
-
-    Raises:
-        AnsibleFilterError: Hosts disagree about a group-wide setting, or one has no address.
-    """
+def _document(hostvars, edges):
     document = {}
     for key in GROUP_KEYS:
         values = {name: hostvars[name].get("fairlead_" + key) for name in edges}
@@ -94,6 +91,31 @@ def edges_document(hostvars, edges):
             document[key] = first
     document["edges"] = [_edge(hostvars[name], name) for name in edges]
     return document
+
+
+def edges_document(hostvars, edges):
+    """Return the document for hosts of one edge group, without passwords.
+
+    Raises:
+        AnsibleFilterError: Hosts disagree about a group-wide setting, or one has no address.
+    """
+    from fairlead.snapshot.passwords import without_passwords
+
+    return without_passwords(_document(hostvars, edges))
+
+
+def peer_passwords(hostvars, edges):
+    """Return passwords of the group's BGP peers by name of the peer: they are never in the document."""
+    from fairlead.snapshot.passwords import passwords_of
+
+    return passwords_of(_document(hostvars, edges))
+
+
+def with_passwords(document, passwords):
+    """Return the document with the passwords in it, for the one file that holds both."""
+    from fairlead.snapshot.passwords import with_passwords as together
+
+    return together(document, passwords)
 
 
 def _edge(variables, name):
@@ -123,4 +145,8 @@ class FilterModule:
 
     def filters(self):
         """Names and functions."""
-        return {"edges_document": edges_document}
+        return {
+            "edges_document": edges_document,
+            "peer_passwords": peer_passwords,
+            "with_passwords": with_passwords,
+        }

@@ -96,11 +96,6 @@ def agent_ids():
     return entry.pw_uid, entry.pw_gid
 
 
-def file_result(change):
-    """Result of a module that writes one file."""
-    return dict(part_result(change, str(change.path)), path=str(change.path))
-
-
 def bird_ids():
     """Owner of BIRD's file: the agent's user writes it, BIRD's group reads it (secrets are in it)."""
     import grp
@@ -112,12 +107,25 @@ def bird_ids():
         return None
 
 
+def public(document):
+    """The inventory document; one that carries passwords is refused: modules show and log their options."""
+    from fairlead.model.errors import InventoryError
+    from fairlead.snapshot.passwords import passwords_of
+
+    for name in passwords_of(document):
+        raise InventoryError(
+            "bgp.peers[%s].password" % name,
+            "does not belong into this option, which is logged: the filter peer_passwords has it for one that is not",
+        )
+    return document
+
+
 def named_edge(module):
     """The inventory document and the edge that the parameter names."""
     from fairlead.model.errors import InventoryError
     from fairlead.snapshot.inventory import inventory_from_dict
 
-    inventory = inventory_from_dict(module.params["inventory"])
+    inventory = inventory_from_dict(public(module.params["inventory"]))
     name = module.params["edge"]
     for edge in inventory.edges:
         if edge.name == name:

@@ -33,6 +33,12 @@ options:
       - This edge's slice of the plan, as RV(fairlead.edge.plan#module:plan) has it under C(edges).
     type: dict
     required: true
+  inventory_passwords:
+    description:
+      - TCP MD5 secrets of peers of the inventory, by name of the peer. They must not stand in O(inventory), which is shown
+        and logged.
+    type: dict
+    default: {}
   passwords:
     description:
       - TCP MD5 secrets of peers that the cluster defines, by name of the peer, as
@@ -75,42 +81,37 @@ installed:
 from ansible_collections.fairlead.edge.plugins.module_utils._core import edge_module, run
 from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
     LOCK_OPTION,
-    agent_ids,
-    bird_ids,
-    edge_plan,
-    file_result,
-    locked,
     named_edge,
+    part_result,
+    parts,
+    target,
 )
 
 
 def act(module):
-    from fairlead.edge.bird import apply_bird
-    from fairlead.render import render_bird
+    from fairlead.edge.bird import BIRD_CONF
 
     inventory, edge = named_edge(module)
-    rendered = render_bird(edge, edge_plan(module), passwords(module, inventory))
-    errors = [
-        "%s %s/%s: %s: %s" % (one.kind, one.namespace, one.name, one.field, one.message)
-        for one in rendered.errors
-    ]
+    wanted = target(module, edge, inventory.announce, passwords(module))
+    with parts(module) as of_edge:
+        change = of_edge.bird.make_true(wanted, check=module.check_mode)
+        errors = [
+            "%s %s/%s: %s: %s" % (one.kind, one.namespace, one.name, one.field, one.message)
+            for one in of_edge.bird.errors
+        ]
     for error in errors:
         module.warn(error)
-    with locked(module):
-        change = apply_bird(
-            rendered.text, owner=bird_ids(), mark_owner=agent_ids(), check=module.check_mode
-        )
-    return dict(file_result(change), errors=errors)
+    return dict(part_result(change, str(BIRD_CONF)), path=str(BIRD_CONF), errors=errors)
 
 
-def passwords(module, inventory):
-    """Secrets by name of the peer: of the inventory, and of the cluster as they were handed in."""
-    found = {peer.name: peer.password for peer in inventory.bgp.peers if peer.password is not None}
-    wanted = {
+def passwords(module):
+    """Secrets by name of the peer: of the inventory's own peers, and of those of the cluster."""
+    own = module.params["inventory_passwords"]
+    marks = {
         peer["name"]: peer.get("password") for peer in module.params["plan"].get("bgp_peers", ())
     }
-    result = {name: found[name] for name in found if wanted.get(name) == "inventory"}
-    return dict(result, **module.params["passwords"])
+    found = {name: own[name] for name in own if marks.get(name) == "inventory"}
+    return dict(found, **module.params["passwords"])
 
 
 def main():
@@ -118,6 +119,7 @@ def main():
         inventory=dict(type="dict", required=True),
         edge=dict(type="str", required=True),
         plan=dict(type="dict", required=True),
+        inventory_passwords=dict(type="dict", default={}, no_log=True),
         passwords=dict(type="dict", default={}, no_log=True),
         **LOCK_OPTION,
     )

@@ -21,6 +21,11 @@ options:
       - The inventory document (edges, pools, peers, modes), the one that agents have as C(edges.yaml).
     type: dict
     required: true
+  passwords:
+    description:
+      - TCP MD5 secrets of BGP peers by name of the peer. They must not stand in O(inventory), which is shown and logged.
+    type: dict
+    default: {}
   objects:
     description:
       - Objects of the cluster, as RV(fairlead.edge.cluster_info#module:objects) returns them.
@@ -95,6 +100,7 @@ refusals:
 """
 
 from ansible_collections.fairlead.edge.plugins.module_utils._core import controller_module, run
+from ansible_collections.fairlead.edge.plugins.module_utils._edge import public
 
 
 def act(module):
@@ -104,9 +110,12 @@ def act(module):
     from fairlead.planner.encode import plan_to_dict
     from fairlead.planner.pools import usable_pools
     from fairlead.snapshot.inventory import inventory_from_dict
+    from fairlead.snapshot.passwords import with_passwords
     from fairlead.snapshot.manifests import Document, snapshot_from_documents
 
-    inventory = inventory_from_dict(module.params["inventory"])
+    inventory = inventory_from_dict(
+        with_passwords(public(module.params["inventory"]), module.params["passwords"])
+    )
     documents = [
         Document("objects", number, item)
         for number, item in enumerate(module.params["objects"], start=1)
@@ -139,6 +148,7 @@ def error_text(error):
 def main():
     options = dict(
         inventory=dict(type="dict", required=True),
+        passwords=dict(type="dict", default={}, no_log=True),
         objects=dict(type="list", elements="dict", default=[]),
         manifests=dict(type="list", elements="path", default=[]),
         strict=dict(type="bool", default=False),

@@ -8,6 +8,7 @@ from fairlead.planner.encode import plan_to_dict
 from fairlead.planner.plan import make_plan
 from fairlead.render.bird import SESSION_PREFIX
 from fairlead.snapshot.inventory import inventory_from_dict
+from fairlead.snapshot.passwords import passwords_of, without_passwords
 from support.harness import wait_for
 from support.modules import fail_module, run_module
 
@@ -26,7 +27,13 @@ def params(*peers, **changes):
         "bgp": {"local_asn": 64512, "peers": list(peers)},
     }
     plan = plan_to_dict(make_plan(Snapshot(), inventory_from_dict(inventory)))
-    return {"inventory": inventory, "edge": "edge1", "plan": plan["edges"]["edge1"], **changes}
+    return {
+        "inventory": without_passwords(inventory),
+        "inventory_passwords": passwords_of(inventory),
+        "edge": "edge1",
+        "plan": plan["edges"]["edge1"],
+        **changes,
+    }
 
 
 def without(wanted, part):
@@ -87,6 +94,14 @@ def test_secrets_are_in_the_file_and_not_in_the_diff(edge):
     assert edge.path(CONF).stat().st_mode & 0o007 == 0
     assert "sesame-opens" not in str(done)
     assert "password (hidden);" in done["diff"]["after"]
+
+
+def test_a_document_with_secrets_is_refused_without_repeating_them(edge):
+    wanted = params(TOR1)
+    wanted["inventory"]["bgp"]["peers"][0]["password"] = "sesame-opens"
+    said = fail_module("bgp", wanted, place=edge)
+    assert "bgp.peers[tor1].password" in said
+    assert "sesame" not in said
 
 
 def test_a_secret_of_the_cluster_is_handed_in_and_a_missing_one_is_told(edge):

@@ -98,9 +98,7 @@ class ProvisionedLab(Lab):
             status = json.loads(self.ssh(edge, "cat /run/fairlead/status.json"))
         except (AssertionError, ValueError, subprocess.TimeoutExpired):
             return False
-        return bool(status["synced"]) and all(
-            watch["connected"] for watch in status["watches"].values()
-        )
+        return not status["out_of_step"]
 
     def router_next_hops(self, vip: str) -> set[str]:
         """Next hops of a VIP in the router's kernel."""

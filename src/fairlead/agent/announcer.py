@@ -164,7 +164,7 @@ class Announcer:
             return
         if now >= self._reread:  # a resync: everything is read, whatever was made true before
             self._known, self._reread = {}, now + self._resync * _EARLIEST
-        before = self.state.failures
+        before, known_errors = self.state.failures, self.state.bird_errors
         with self._lock():
             outcome = walk(
                 without_ipvs(parts),
@@ -182,6 +182,9 @@ class Announcer:
             failures={name: sentence(name, one) for name, one in outcome.failed.items()},
             bird_errors=getattr(parts.bird, "errors", ()),
         )
+        for one in self.state.bird_errors:
+            if one not in known_errors:
+                log.warning("peer %s: %s: %s", one.name, one.field, one.message)
         if outcome.changed:
             log.info(
                 "announcements changed", extra={"fields": {"parts": ",".join(outcome.changed)}}

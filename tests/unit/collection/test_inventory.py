@@ -87,6 +87,24 @@ def test_the_connections_address_is_taken_and_a_name_is_refused():
         FILTER.edges_document({"a": {"ansible_host": "edge.example"}}, ["a"])
 
 
+def test_passwords_are_apart_from_the_document_and_come_together_again():
+    peers = [{"name": "tor1", "asn": 1, "password": "sesame"}, {"name": "tor2", "asn": 2}]
+    hosts = {"a": {"ansible_host": "192.0.2.1", "fairlead_bgp": {"local_asn": 3, "peers": peers}}}
+    public, secrets = FILTER.edges_document(hosts, ["a"]), FILTER.peer_passwords(hosts, ["a"])
+    assert "sesame" not in str(public)
+    assert secrets == {"tor1": "sesame"}
+    assert FILTER.with_passwords(public, secrets)["bgp"]["peers"] == peers
+    assert FILTER.with_passwords(public, {}) == public
+    assert hosts["a"]["fairlead_bgp"]["peers"] == peers, "the inventory is not changed"
+
+
+@pytest.mark.parametrize("bgp", [None, "x", {"peers": "x"}, {"peers": ["x", {"asn": 1}]}])
+def test_a_malformed_document_is_left_for_the_parser_to_tell(bgp):
+    hosts = {"a": {"ansible_host": "192.0.2.1", "fairlead_bgp": bgp}}
+    assert FILTER.peer_passwords(hosts, ["a"]) == {}
+    assert FILTER.edges_document(hosts, ["a"]).get("bgp") == bgp
+
+
 # -- the example ---------------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """BIRD's file as a part: sessions and export policy."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,6 @@ from fairlead.model.names import Announce, IPAddress
 from fairlead.model.plan import EdgePlan, ObjectError
 from fairlead.render import render_bird
 from fairlead.render.bird_policy import exceptional
-
-log = logging.getLogger(__name__)
 
 Ids = tuple[int, int]
 
@@ -87,7 +84,7 @@ class BirdPart(Part[BirdDesired | None, DaemonFile, FileDifference]):
         """The file's text, where it is another; no file at all has no sessions either."""
         del owned
         if desired is None and actual.text is None:
-            self._note(())
+            self.errors = ()
             return FileDifference(False)
         text = NO_SESSIONS if desired is None else self._render(desired)
         return FileDifference(
@@ -113,11 +110,5 @@ class BirdPart(Part[BirdDesired | None, DaemonFile, FileDifference]):
 
     def _render(self, desired: BirdDesired) -> str:
         rendered = render_bird(desired.edge, desired.plan, desired.passwords)
-        self._note(rendered.errors)
+        self.errors = rendered.errors
         return rendered.text
-
-    def _note(self, errors: tuple[ObjectError, ...]) -> None:
-        for error in errors:
-            if error not in self.errors:
-                log.warning("peer %s: %s: %s", error.name, error.field, error.message)
-        self.errors = errors
