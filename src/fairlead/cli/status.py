@@ -5,21 +5,27 @@ import json
 import sys
 import time
 from collections.abc import Iterable
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
+from fairlead.cli.edge_status import (
+    STALE_SECONDS,
+    EdgeStatus,
+    RealServerStatus,
+    VirtualServerStatus,
+    VrrpStatus,
+)
+from fairlead.cli.status_text import print_status
 from fairlead.cluster.manifests import load_inventory
 from fairlead.diff.changes import flag_names
 from fairlead.edge.bird_control import CONTROL_SOCKET
 from fairlead.edge.bird_sessions import Session, sessions
 from fairlead.edge.ipvs import IpvsTable
 from fairlead.edge.links import Links
+from fairlead.edge.ownership import OwnedVips
 from fairlead.edge.port_marks import marks_in_force
 from fairlead.edge.status_file import (
     STATUS_FILE,
@@ -32,60 +38,10 @@ from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.ipvs import AddressFamily, ForwardMethod, ServiceFlag, ServiceKey, ServiceStatus
 from fairlead.model.marks import is_own_mark
 from fairlead.model.names import VIP_LINK, Announce, IPAddress
-from fairlead.planner.usage import UNBOUNDED
 from fairlead.render.bird import SESSION_PREFIX
 from fairlead.render.port_marks import PortMark
 
-_STALE_SECONDS = 30.0
 _PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
-
-
-class RealServerStatus(msgspec.Struct, frozen=True):
-    """A real server with its connections now."""
-
-    address: str
-    port: int
-    weight: int
-    forwarding: str
-    active: int
-    inactive: int
-
-
-class VirtualServerStatus(msgspec.Struct, frozen=True):
-    """A virtual server; `address` is None for one by firewall mark, `ranges` are its ports then."""
-
-    address: str | None
-    protocol: str
-    port: int
-    fwmark: int
-    ranges: tuple[str, ...]
-    scheduler: str
-    flags: tuple[str, ...]
-    persistence_seconds: int | None
-    one_packet: bool
-    connections: int
-    real_servers: tuple[RealServerStatus, ...]
-
-
-class VrrpStatus(msgspec.Struct, frozen=True):
-    """Role of this edge in one instance: master holds the advertised address."""
-
-    instance: str
-    interface: str
-    advertised_address: str
-    role: str
-
-
-class EdgeStatus(msgspec.Struct, frozen=True):
-    """All that `--json` prints; `problems` empty means healthy."""
-
-    edge: str | None
-    problems: tuple[str, ...]
-    vrrp: tuple[VrrpStatus, ...]
-    bgp: tuple[Session, ...]
-    vips: dict[str, tuple[str, ...]]
-    virtual_servers: tuple[VirtualServerStatus, ...]
-    agent: StatusDocument | None
 
 
 @click.command("status")
@@ -117,7 +73,7 @@ def status_command(as_json: bool, inventory: Path, status_file: Path) -> None:
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(status, str_keys=True), indent=2))
     else:
-        _print(status)
+        print_status(status)
     sys.exit(1 if status.problems else 0)
 
 
@@ -135,12 +91,11 @@ def read_edge(inventory_path: Path, status_file: Path) -> EdgeStatus:
     ranges = _ranges(servers)
     with Links() as links:
         edge = _this_edge(inventory, links, agent)
-        vips: dict[str, tuple[str, ...]] = {VIP_LINK: _texts(links.addresses(VIP_LINK))}
+        owned = _ownership(inventory, agent, servers)
+        names = (VIP_LINK, *((edge.interface, *edge.interfaces) if edge else ()))
+        vips = {name: _texts(filter(owned, links.addresses(name))) for name in names}
         vrrp: tuple[VrrpStatus, ...] = ()
         if inventory is not None and edge is not None and Announce.VRRP in inventory.announce:
-            vips[edge.interface] = _texts(
-                a for a in links.addresses(edge.interface) if a != edge.address
-            )
             vrrp = _vrrp(inventory, edge, agent, links)
     return EdgeStatus(
         edge=edge.name if edge else None,
@@ -151,6 +106,16 @@ def read_edge(inventory_path: Path, status_file: Path) -> EdgeStatus:
         virtual_servers=tuple(virtual_server_status(one, ranges) for one in servers),
         agent=agent,
     )
+
+
+def _ownership(
+    inventory: Inventory | None, agent: StatusDocument | None, servers: Iterable[ServiceStatus]
+) -> OwnedVips:
+    """The edge's rule of what is ours; pools of the cluster are known by what stands on them."""
+    owned = OwnedVips.of(inventory) if inventory is not None else OwnedVips()
+    told = (*agent.vips_on_lan, *agent.vips_on_link) if agent is not None else ()
+    standing = {one.service.key.ip for one in servers} | {ip_address(text) for text in told}
+    return owned.with_announced(address for address in standing if address is not None)
 
 
 def _agent(path: Path, problems: list[str]) -> StatusDocument | None:
@@ -165,7 +130,7 @@ def _agent(path: Path, problems: list[str]) -> StatusDocument | None:
     age = time.time() - agent.written
     if not Path(f"/proc/{agent.pid}").exists():
         problems.append(f"the agent is not running; this is what it told {age:.0f} s ago")
-    elif age > _STALE_SECONDS:
+    elif age > STALE_SECONDS:
         problems.append(f"the agent has not reported for {age:.0f} s")
     problems.extend(agent_problems(agent))
     return agent
@@ -310,90 +275,3 @@ def virtual_server_status(one: ServiceStatus, ranges: Iterable[PortMark]) -> Vir
 
 def _texts(addresses: Iterable[IPAddress]) -> tuple[str, ...]:
     return tuple(str(address) for address in addresses)
-
-
-def _print(status: EdgeStatus) -> None:
-    # A pipe or a log has no width of its own: do not fold the table for it.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    console.print(f"[bold]{status.edge or 'unknown edge'}[/bold]  {_agent_line(status.agent)}")
-    for vrrp in status.vrrp:
-        colour = "green" if vrrp.role == "master" else "yellow"
-        console.print(
-            f"VRRP {vrrp.instance} on {vrrp.interface}: [{colour}]{vrrp.role}[/{colour}] "
-            f"({vrrp.advertised_address})"
-        )
-    for session in status.bgp:
-        colour = "green" if session.up else "red"
-        bfd = f", BFD {session.bfd}" if session.bfd else ""
-        console.print(
-            f"BGP {session.name} {session.neighbor}: [{colour}]{session.state}[/{colour}], "
-            f"{session.exported} prefixes{bfd}"
-        )
-    for link, addresses in status.vips.items():
-        if addresses:
-            console.print(f"VIPs on {link}: {', '.join(addresses)}")
-    for line in pool_lines(status.agent):
-        console.print(line)
-    console.print(_table(status.virtual_servers))
-    for problem in status.problems:
-        console.print("[red]problem:[/red]", problem, markup=True)
-
-
-def _agent_line(agent: StatusDocument | None) -> str:
-    if agent is None:
-        return "agent: unknown"
-    role = "writes Service status" if agent.leader else f"leader: {agent.lease_holder or 'nobody'}"
-    silent = time.time() - agent.written > _STALE_SECONDS
-    state = "silent" if silent else "not in step" if agent.out_of_step else "in step"
-    return f"agent {agent.version}: {state}, {role}"
-
-
-def pool_lines(agent: StatusDocument | None) -> list[str]:
-    """How full the pools are, a line for each; IPv6 without end has no number."""
-    lines = []
-    for pool in agent.pools if agent else ():
-        parts = []
-        for family, used, total in (
-            ("IPv4", pool.assigned_ipv4, pool.total_ipv4),
-            ("IPv6", pool.assigned_ipv6, pool.total_ipv6),
-        ):
-            if total or used:
-                of_all = f" of {total}" if total < UNBOUNDED else ""
-                full = ", none left" if used >= total else ""
-                parts.append(f"{family} {used}{of_all} in use{full}")
-        lines.append(f"pool {pool.name}: {'; '.join(parts) or 'no addresses'}")
-    return lines
-
-
-def _table(servers: tuple[VirtualServerStatus, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("virtual server", "scheduler", "real server", "forwarding"):
-        table.add_column(name, overflow="fold")
-    for name in ("weight", "active", "inactive"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
-    for server in servers:
-        head: tuple[Any, ...] = (where(server), " ".join((server.scheduler, *server.flags)))
-        if not server.real_servers:
-            table.add_row(*head, "none", "", "", "", "")
-        for real in server.real_servers:
-            table.add_row(
-                *head,
-                _endpoint(real.address, real.port),
-                real.forwarding,
-                str(real.weight),
-                str(real.active),
-                str(real.inactive),
-            )
-            head = ("", "")
-    return table
-
-
-def where(server: VirtualServerStatus) -> str:
-    """Protocol, address and port of a virtual server, or what its mark stands for."""
-    if server.address is None:
-        return ", ".join(server.ranges) or f"fwmark {server.fwmark}"
-    return f"{server.protocol} {_endpoint(server.address, server.port)}"
-
-
-def _endpoint(address: str | None, port: int) -> str:
-    return f"[{address}]:{port}" if address and ":" in address else f"{address}:{port}"

@@ -6,7 +6,8 @@ from dataclasses import replace
 import msgspec
 
 from fairlead.agent.status_writer import status_document
-from fairlead.cli.status import agent_problems, pool_lines
+from fairlead.cli.status import agent_problems
+from fairlead.cli.status_text import pool_lines
 from fairlead.edge.status_file import StatusDocument
 from fairlead.model.plan import ObjectError
 from fairlead.planner.usage import UNBOUNDED, PoolUsage

@@ -5,7 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from fairlead.cli.status import virtual_server_status, where
+from fairlead.cli.status import virtual_server_status
+from fairlead.cli.status_text import where
 from fairlead.model.ipvs import AddressFamily, Counters, IpvsService, ServiceKey, ServiceStatus
 from fairlead.model.names import Protocol
 from fairlead.render.port_marks import PortMark
