@@ -9,15 +9,12 @@ import pytest
 
 from fairlead.diff.changes import AddDest, AddService, DelDest, DelService, SetDest, SetService
 from fairlead.edge.ipvs import (
-    IpvsRequestError,
     IpvsTable,
     RepliesLostError,
     reconcile_ipvs,
 )
 from fairlead.edge.ipvs import socket as ipvs_socket
-from fairlead.model.ipvs import SyncDaemon, SyncState, Timeouts
 from kernel import samples
-from kernel.network import inside
 
 pytestmark = pytest.mark.kernel
 
@@ -124,39 +121,6 @@ def test_flush_is_explicit(table):
     assert table.dump() == {}
 
 
-def test_timeouts_leave_zero_alone(table):
-    before = table.timeouts()
-    table.set_timeouts(Timeouts(tcp=1000, udp=33))
-    assert table.timeouts() == Timeouts(1000, before.tcp_fin, 33)
-
-
-def test_sync_daemons(table, netns):
-    inside(netns, "ip link add d0 type dummy; ip addr add 198.51.100.1/24 dev d0")
-    inside(netns, "ip link set d0 up")
-    master = SyncDaemon(state=SyncState.MASTER, interface="d0", sync_id=7)
-    backup = SyncDaemon(state=SyncState.BACKUP, interface="d0", sync_id=9, port=8850, ttl=3)
-    table.start_daemon(master)
-    table.start_daemon(backup)
-    running = {one.state: one for one in table.daemons()}
-    assert running[SyncState.MASTER].sync_id == 7
-    assert (running[SyncState.BACKUP].port, running[SyncState.BACKUP].ttl) == (8850, 3)
-    with pytest.raises(IpvsRequestError, match="exists already"):
-        table.start_daemon(master)
-    table.stop_daemon(SyncState.MASTER)
-    table.stop_daemon(SyncState.BACKUP)
-    assert table.daemons() == []
-    with pytest.raises(IpvsRequestError):
-        table.stop_daemon(SyncState.MASTER)
-
-
-def test_sync_excludes_mixed_families_and_says_so(table):
-    table.apply(
-        [AddService(samples.SERVICES[6]), AddDest(samples.SERVICES[6].key, samples.DESTS6[2])]
-    )
-    with pytest.raises(IpvsRequestError, match="excludes IPv4 real servers behind IPv6"):
-        table.start_daemon(SyncDaemon(state=SyncState.MASTER, interface="lo"))
-
-
 def test_without_the_right_it_is_a_sentence():
     """A plain user: the socket opens, reading and writing are refused."""
     script = """
@@ -167,7 +131,7 @@ from fairlead.model.ipvs import IpvsService, ServiceKey
 service = IpvsService(key=ServiceKey(2, 6, bytes(4), 80), scheduler="rr")
 os.setgid(65534); os.setuid(65534)
 with IpvsTable() as table:
-    for action in (table.dump, lambda: table.apply([AddService(service)] * 3), table.timeouts):
+    for action in (table.dump, lambda: table.apply([AddService(service)] * 3), table.info):
         try:
             action()
         except IpvsPermissionError as error:

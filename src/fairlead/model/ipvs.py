@@ -80,13 +80,6 @@ class TunnelFlag(IntFlag):
     REMCSUM = 2
 
 
-class SyncState(IntEnum):
-    """Role of a connection synchronisation daemon; a namespace may run one of each."""
-
-    MASTER = 1
-    BACKUP = 2
-
-
 class SchedulerFlagName(StrEnum):
     """Scheduler flags of `mh` and `sh`, as a plan names them."""
 
@@ -234,34 +227,6 @@ class ServiceStatus(msgspec.Struct, frozen=True):
     service: IpvsService
     counters: Counters
     dests: tuple[DestStatus, ...] = ()
-
-
-class Timeouts(msgspec.Struct, frozen=True):
-    """Connection timeouts of a namespace in seconds; 0 in a request leaves the value alone."""
-
-    tcp: int = 0
-    tcp_fin: int = 0
-    udp: int = 0
-
-
-class SyncDaemon(msgspec.Struct, frozen=True, kw_only=True):
-    """A connection synchronisation daemon.
-
-    Attributes:
-        interface: Multicast interface.
-        sync_id: 0..255; a backup ignores messages of other ids.
-        maxlen: Largest sync message in bytes, 0 for the kernel's choice.
-        group: Multicast group, None for 224.0.0.81.
-        port, ttl: 0 for 8848 and 1.
-    """
-
-    state: SyncState
-    interface: str
-    sync_id: int = 0
-    maxlen: int = 0
-    group: IPAddress | None = None
-    port: int = 0
-    ttl: int = 0
 
 
 class IpvsInfo(msgspec.Struct, frozen=True):

@@ -18,9 +18,7 @@ DECODERS = {
     "service_status": decode.service_status,
     "dest": decode.dest,
     "dest_status": decode.dest_status,
-    "timeouts": decode.timeouts,
     "info": decode.info,
-    "daemon": decode.daemon,
     "family_id": decode.family_id,
     "error_code": decode.error_code,
     "done_code": decode.done_code,
@@ -30,8 +28,6 @@ REPLIES = [
     for command, cmd in (
         ("-Ln", Cmd.NEW_SERVICE),
         ("-Ln", Cmd.NEW_DEST),
-        ("-L --timeout", Cmd.SET_CONFIG),
-        ("-L --daemon", Cmd.NEW_DAEMON),
     )
     for raw in captures.replies(command, cmd)
 ]

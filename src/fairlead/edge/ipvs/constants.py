@@ -71,10 +71,6 @@ class CmdAttr(IntEnum):
 
     SERVICE = 1
     DEST = 2
-    DAEMON = 3
-    TIMEOUT_TCP = 4
-    TIMEOUT_TCP_FIN = 5
-    TIMEOUT_UDP = 6
 
 
 class SvcAttr(IntEnum):
@@ -112,19 +108,6 @@ class DestAttr(IntEnum):
     TUN_TYPE = 13
     TUN_PORT = 14
     TUN_FLAGS = 15
-
-
-class DaemonAttr(IntEnum):
-    """IPVS_DAEMON_ATTR_*."""
-
-    STATE = 1
-    MCAST_IFN = 2
-    SYNC_ID = 3
-    SYNC_MAXLEN = 4
-    MCAST_GROUP = 5
-    MCAST_GROUP6 = 6
-    MCAST_PORT = 7
-    MCAST_TTL = 8
 
 
 class StatsAttr(IntEnum):

@@ -6,7 +6,6 @@ the outcome is a value or a `DecodeError`, and each step of a walk goes forward.
 """
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -18,7 +17,6 @@ from fairlead.edge.ipvs.constants import (
     NLM_F_CAPPED,
     NLMSGERR_ATTR_MSG,
     CmdAttr,
-    DaemonAttr,
     DestAttr,
     InfoAttr,
     StatsAttr,
@@ -35,9 +33,6 @@ from fairlead.model.ipvs import (
     ServiceFlag,
     ServiceKey,
     ServiceStatus,
-    SyncDaemon,
-    SyncState,
-    Timeouts,
 )
 
 Buffer = bytes | bytearray | memoryview
@@ -158,51 +153,12 @@ def dest_status(buffer: Buffer, message: Message, family: int = AddressFamily.IN
     )
 
 
-def timeouts(buffer: Buffer, message: Message) -> Timeouts:
-    """Connection timeouts from a GET_CONFIG reply."""
-    found = _payload(buffer, message)
-
-    def seconds(kind: CmdAttr) -> int:
-        span = found.get(kind)
-        return _number(buffer, span, _U32, kind.name) if span else 0
-
-    return Timeouts(
-        seconds(CmdAttr.TIMEOUT_TCP),
-        seconds(CmdAttr.TIMEOUT_TCP_FIN),
-        seconds(CmdAttr.TIMEOUT_UDP),
-    )
-
-
 def info(buffer: Buffer, message: Message) -> IpvsInfo:
     """Version and table size from a GET_INFO reply."""
     found = _payload(buffer, message)
     version = _number(buffer, _need(found, InfoAttr.VERSION, "version"), _U32, "version")
     size = _number(buffer, _need(found, InfoAttr.CONN_TAB_SIZE, "table size"), _U32, "table size")
     return IpvsInfo((version >> 16 & 255, version >> 8 & 255, version & 255), size)
-
-
-def daemon(buffer: Buffer, message: Message) -> SyncDaemon:
-    """A synchronisation daemon from a GET_DAEMON reply."""
-    found = _nest(buffer, message, CmdAttr.DAEMON)
-
-    def optional(kind: DaemonAttr, layout: Struct) -> int:
-        span = found.get(kind)
-        return _number(buffer, span, layout, kind.name) if span else 0
-
-    state = _number(buffer, _need(found, DaemonAttr.STATE, "state"), _U32, "state")
-    group = found.get(DaemonAttr.MCAST_GROUP) or found.get(DaemonAttr.MCAST_GROUP6)
-    try:
-        return SyncDaemon(
-            state=SyncState(state),
-            interface=_text(buffer, _need(found, DaemonAttr.MCAST_IFN, "interface")),
-            sync_id=optional(DaemonAttr.SYNC_ID, _U32),
-            maxlen=optional(DaemonAttr.SYNC_MAXLEN, _U16),
-            group=ip_address(bytes(buffer[group[0] : group[1]])) if group else None,
-            port=optional(DaemonAttr.MCAST_PORT, _U16),
-            ttl=optional(DaemonAttr.MCAST_TTL, _U8),
-        )
-    except ValueError as error:
-        raise DecodeError(f"IPVS: synchronisation daemon: {error}") from error
 
 
 def _service(buffer: Buffer, found: dict[int, Span]) -> IpvsService:

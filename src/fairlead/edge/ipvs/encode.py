@@ -18,7 +18,6 @@ from fairlead.edge.ipvs.constants import (
     NLA_F_NESTED,
     Cmd,
     CmdAttr,
-    DaemonAttr,
     DestAttr,
     SvcAttr,
 )
@@ -27,9 +26,6 @@ from fairlead.model.ipvs import (
     IpvsDest,
     IpvsService,
     ServiceKey,
-    SyncDaemon,
-    SyncState,
-    Timeouts,
 )
 
 HEADER: Final = Struct("=IHHII")
@@ -80,7 +76,7 @@ def get_family(name: str) -> bytes:
 
 
 def command(cmd: Cmd) -> bytes:
-    """Body without attributes: flush, zero everything, dumps of services and daemons, info."""
+    """Body without attributes: flush, dumps of services, info."""
     return _GENL_BYTES[cmd]
 
 
@@ -159,42 +155,6 @@ def dest_prefix(cmd: Cmd, key: ServiceKey) -> bytes:
     Callers that send many real servers of one virtual server keep it.
     """
     return _GENL_BYTES[cmd] + service_key(key)
-
-
-def timeouts(value: Timeouts) -> bytes:
-    """Body of SET_CONFIG: seconds; the kernel leaves alone what is 0 (`ip_vs_set_timeout`)."""
-    return (
-        _GENL_BYTES[Cmd.SET_CONFIG]
-        + _U32.pack(8, CmdAttr.TIMEOUT_TCP, value.tcp)
-        + _U32.pack(8, CmdAttr.TIMEOUT_TCP_FIN, value.tcp_fin)
-        + _U32.pack(8, CmdAttr.TIMEOUT_UDP, value.udp)
-    )
-
-
-def new_daemon(value: SyncDaemon) -> bytes:
-    """Body of NEW_DAEMON; group, port and ttl are sent only where they are given."""
-    attrs = (
-        _U32.pack(8, DaemonAttr.STATE, value.state)
-        + _string(DaemonAttr.MCAST_IFN, value.interface)
-        + _U32.pack(8, DaemonAttr.SYNC_ID, value.sync_id)
-    )
-    if value.maxlen:
-        attrs += _U16.pack(6, DaemonAttr.SYNC_MAXLEN, value.maxlen)
-    if value.port:
-        attrs += _U16.pack(6, DaemonAttr.MCAST_PORT, value.port)
-    if value.ttl:
-        attrs += Struct("=HHBxxx").pack(5, DaemonAttr.MCAST_TTL, value.ttl)
-    if value.group is not None and value.group.version == 4:
-        attrs += _ATTR.pack(8, DaemonAttr.MCAST_GROUP) + value.group.packed
-    elif value.group is not None:
-        attrs += _ATTR.pack(20, DaemonAttr.MCAST_GROUP6) + value.group.packed
-    return _GENL_BYTES[Cmd.NEW_DAEMON] + _nest(CmdAttr.DAEMON, attrs)
-
-
-def del_daemon(state: SyncState) -> bytes:
-    """Body of DEL_DAEMON."""
-    attrs = _U32.pack(8, DaemonAttr.STATE, state)
-    return _GENL_BYTES[Cmd.DEL_DAEMON] + _nest(CmdAttr.DAEMON, attrs)
 
 
 def _key_attrs(key: ServiceKey) -> bytes:

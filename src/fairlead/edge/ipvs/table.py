@@ -23,7 +23,7 @@ from fairlead.diff.changes import (
 from fairlead.edge.ipvs import decode, encode
 from fairlead.edge.ipvs.constants import Cmd
 from fairlead.edge.ipvs.decode import Message
-from fairlead.edge.ipvs.errors import IpvsRequestError, NoAnswerError, explain
+from fairlead.edge.ipvs.errors import IpvsRequestError, explain
 from fairlead.edge.ipvs.layout import DestDecoder, DestStatusDecoder, LayoutDecoder
 from fairlead.edge.ipvs.socket import IpvsSocket
 from fairlead.model.ipvs import (
@@ -34,9 +34,6 @@ from fairlead.model.ipvs import (
     IpvsService,
     ServiceKey,
     ServiceStatus,
-    SyncDaemon,
-    SyncState,
-    Timeouts,
 )
 
 _T = TypeVar("_T")
@@ -150,14 +147,6 @@ class IpvsTable:
         """Version and connection table size."""
         return self._get(Cmd.GET_INFO, decode.info)
 
-    def timeouts(self) -> Timeouts:
-        """Connection timeouts."""
-        return self._get(Cmd.GET_CONFIG, decode.timeouts)
-
-    def daemons(self) -> list[SyncDaemon]:
-        """Synchronisation daemons that run here: none, one or one of each state."""
-        return self._dump(encode.command(Cmd.GET_DAEMON), decode.daemon)
-
     # Changing
 
     def apply(self, changes: Sequence[IpvsChange]) -> list[ChangeResult]:
@@ -180,40 +169,6 @@ class IpvsTable:
     def flush(self) -> None:
         """Remove every virtual server, foreign ones too: never part of a reconciliation."""
         self._command(encode.command(Cmd.FLUSH), "flush")
-
-    def zero(self, key: ServiceKey | None = None) -> None:
-        """Set counters to zero, of one virtual server or of all."""
-        body = encode.service_request(Cmd.ZERO, key) if key else encode.command(Cmd.ZERO)
-        self._command(body, "zero counters")
-
-    def set_timeouts(self, value: Timeouts) -> None:
-        """Set connection timeouts; 0 leaves one alone."""
-        self._command(encode.timeouts(value), "set timeouts")
-
-    def start_daemon(self, value: SyncDaemon) -> None:
-        """Start a synchronisation daemon.
-
-        Raises:
-            IpvsRequestError: EEXIST where one of that state runs; EINVAL where a virtual server has
-                real servers of the other family, which the protocol cannot tell.
-        """
-        what = f"start {value.state.name.lower()} daemon"
-        try:
-            self._command(encode.new_daemon(value), what)
-        except IpvsRequestError as error:
-            if error.code != errno.EINVAL:
-                raise
-            hint = "synchronisation excludes IPv4 real servers behind IPv6 virtual servers"
-            raise IpvsRequestError(what, error.code, hint) from error
-
-    def stop_daemon(self, state: SyncState) -> None:
-        """Stop a synchronisation daemon; ESRCH where none runs."""
-        try:
-            self._command(encode.del_daemon(state), f"stop {state.name.lower()} daemon")
-        except NoAnswerError:
-            # A daemon that is stopped before its thread first ran ends in EINTR, unanswered.
-            if any(one.state == state for one in self.daemons()):
-                raise
 
     def _command(self, body: bytes, what: str) -> None:
         self._socket.request(body, lambda _buffer, _message: None, what)
