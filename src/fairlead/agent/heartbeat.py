@@ -63,7 +63,7 @@ class Liveness:
 
     def _heard(self, edge: str) -> bool:
         lease = self._store_of(edge).get()
-        version = lease.metadata.resourceVersion if lease else ""
+        version = lease.metadata.resource_version if lease else ""
         now = self._clock()
         if edge not in self._seen or self._seen[edge][0] != version:
             self._seen[edge] = (version, now)

@@ -16,6 +16,7 @@ import msgspec
 
 from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi
 from fairlead.cluster.collection import API_VERSION, MANAGED_LABEL, MANAGER, Collection
+from fairlead.cluster.metadata import ObjectMeta
 
 KIND = "ConfigurationState"
 COMPONENT_LABEL = "metallb.io/component-type"
@@ -77,12 +78,6 @@ class _Condition(msgspec.Struct, rename="camel"):
     last_transition_time: str = ""
 
 
-class _Meta(msgspec.Struct, rename="camel"):
-    name: str = ""
-    resource_version: str = ""
-    labels: dict[str, str] = {}
-
-
 class _Status(msgspec.Struct, rename="camel"):
     result: str = ""
     error_summary: str = ""
@@ -92,7 +87,7 @@ class _Status(msgspec.Struct, rename="camel"):
 class StateObject(msgspec.Struct):
     """An object as it stands."""
 
-    metadata: _Meta
+    metadata: ObjectMeta
     status: _Status = msgspec.field(default_factory=_Status)
 
     @property

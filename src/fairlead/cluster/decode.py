@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from fairlead.cluster.metadata import ObjectMeta
 from fairlead.cluster.pages import ListMeta
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.plan import ObjectError
@@ -43,18 +44,10 @@ class WatchTarget(Generic[T]):
     optional: bool = False
 
 
-class Meta(msgspec.Struct, rename="camel"):
-    """Metadata of an object."""
-
-    namespace: str = ""
-    name: str = ""
-    resource_version: str = ""
-
-
 class StatusObject(msgspec.Struct):
     """A `Status` object; decodes the metadata of any other object, too."""
 
-    metadata: Meta = msgspec.field(default_factory=Meta)
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
     code: int = 0
     reason: str = ""
     message: str = ""
@@ -113,12 +106,12 @@ class Decoders(Generic[T]):
             meta = self.meta(raw)
             return self._failure(meta.namespace, meta.name, field_error(error))
 
-    def meta(self, raw: msgspec.Raw | bytes) -> Meta:
+    def meta(self, raw: msgspec.Raw | bytes) -> ObjectMeta:
         """Metadata of an object, empty where even that is malformed."""
         try:
             return self.status.decode(raw).metadata
         except msgspec.MsgspecError:
-            return Meta()
+            return ObjectMeta()
 
     def _failure(self, namespace: str, name: str, error: ObjectFieldError) -> ObjectError:
         return ObjectError(

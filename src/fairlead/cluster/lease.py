@@ -18,6 +18,7 @@ from typing import Protocol
 import msgspec
 
 from fairlead.cluster.client import ApiError, ApiUnavailableError, KubeApi
+from fairlead.cluster.metadata import ObjectMeta
 
 # Quicker than client-go's 15/10/2: a user waits for an address as long as the seat is empty.
 LEASE_DURATION = 5.0
@@ -36,16 +37,10 @@ class LeaseSpec(msgspec.Struct, omit_defaults=True, kw_only=True):
     leaseTransitions: int | None = None  # noqa: N815 - wire name
 
 
-class _Metadata(msgspec.Struct, omit_defaults=True, kw_only=True):
-    name: str = ""
-    namespace: str = ""
-    resourceVersion: str = ""  # noqa: N815 - wire name
-
-
 class Lease(msgspec.Struct, kw_only=True):
     """A Lease as the API server holds it."""
 
-    metadata: _Metadata
+    metadata: ObjectMeta
     spec: LeaseSpec = msgspec.field(default_factory=LeaseSpec)
     apiVersion: str = "coordination.k8s.io/v1"  # noqa: N815 - wire name
     kind: str = "Lease"
@@ -83,7 +78,7 @@ class KubeLeaseStore:
 
     def create(self, spec: LeaseSpec) -> Lease:
         """Create it; ApiError 409 when somebody was faster."""
-        lease = Lease(metadata=_Metadata(name=self._name, namespace=self._namespace), spec=spec)
+        lease = Lease(metadata=ObjectMeta(name=self._name, namespace=self._namespace), spec=spec)
         data = self._api.request("POST", self._collection, body=lease)
         return msgspec.json.decode(data, type=Lease)
 
@@ -168,7 +163,7 @@ class Election:
 
     def _observe(self, seen: Lease) -> None:
         known = self._lease
-        if known is None or known.metadata.resourceVersion != seen.metadata.resourceVersion:
+        if known is None or known.metadata.resource_version != seen.metadata.resource_version:
             self._observed_at = self._clock()
         self._lease = seen
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from fairlead.cluster.client import ApiError, KubeApi
+from fairlead.cluster.metadata import ObjectMeta
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.names import ObjectKey
 from fairlead.snapshot.resources import PLANNED, SECRET
@@ -20,18 +21,10 @@ from fairlead.snapshot.resources import PLANNED, SECRET
 SECRET_TYPE: Final = "kubernetes.io/basic-auth"  # noqa: S105 - a type's name
 
 
-class SecretMetaWire(msgspec.Struct, rename="camel"):
-    """Metadata of a Secret."""
-
-    name: str = ""
-    namespace: str = ""
-    resource_version: str = ""
-
-
 class SecretWire(msgspec.Struct):
     """What is read of a Secret; `data` is base64."""
 
-    metadata: SecretMetaWire = msgspec.field(default_factory=SecretMetaWire)
+    metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
     type: str = ""
     data: dict[str, str] | None = None
 

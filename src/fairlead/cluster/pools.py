@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from fairlead.cluster.client import MERGE_PATCH, KubeApi
+from fairlead.cluster.metadata import ObjectMeta
 from fairlead.cluster.writes import ObjectRef
 from fairlead.model.names import ObjectKey
 from fairlead.planner.usage import PoolUsage
@@ -21,14 +22,8 @@ class PoolHead(msgspec.Struct, frozen=True):
     status: dict[str, Any]
 
 
-class _Meta(msgspec.Struct, rename="camel"):
-    uid: str = ""
-    resource_version: str = ""
-    generation: int = 0
-
-
 class _PoolObject(msgspec.Struct):
-    metadata: _Meta
+    metadata: ObjectMeta
     status: dict[str, Any] | None = None
 
 

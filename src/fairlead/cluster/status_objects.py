@@ -15,6 +15,7 @@ import msgspec
 
 from fairlead.cluster.client import MERGE_PATCH, KubeApi
 from fairlead.cluster.collection import API_VERSION, MANAGED_LABEL, MANAGER, Collection
+from fairlead.cluster.metadata import ObjectMeta
 from fairlead.model.names import ObjectKey
 
 NODE_LABEL = "metallb.io/node"
@@ -70,17 +71,10 @@ class Report(msgspec.Struct, frozen=True):
         return {**self.identity(), "peers": list(self.names)}
 
 
-class ReportMeta(msgspec.Struct):
-    """Name and labels of an object."""
-
-    name: str = ""
-    labels: dict[str, str] = {}
-
-
 class ReportObject(msgspec.Struct):
     """An object as it stands."""
 
-    metadata: ReportMeta
+    metadata: ObjectMeta
     status: dict[str, Any] = {}
 
     @property

@@ -12,11 +12,11 @@ from fairlead.agent.status_object_writer import ReportWriter, Rows, report_rows
 from fairlead.cluster.client import ApiError, KubeApi
 from fairlead.cluster.collection import MANAGED_LABEL
 from fairlead.cluster.lease import Lease, LeaseSpec
+from fairlead.cluster.metadata import ObjectMeta
 from fairlead.cluster.status_objects import (
     NODE_LABEL,
     Report,
     ReportKind,
-    ReportMeta,
     ReportObject,
     ReportStore,
 )
@@ -110,7 +110,7 @@ class Shelf:
     def put(self, report: Report, **status: object) -> str:
         self._count += 1
         name = f"{report.kind.value[2]}{self._count}"
-        meta = ReportMeta(name, report.labels())
+        meta = ObjectMeta(name=name, labels=report.labels())
         self.objects[name] = (report.kind, ReportObject(meta, {**report.status(), **status}))
         return name
 
@@ -175,13 +175,13 @@ class LeaseOf:
     def create(self, spec: LeaseSpec) -> Lease:
         assert self._edge not in self._leases.leases
         self._leases.writes += 1
-        lease = Lease(metadata=Lease.__annotations__["metadata"](resourceVersion="1"), spec=spec)
+        lease = Lease(metadata=ObjectMeta(resource_version="1"), spec=spec)
         self._leases.leases[self._edge] = lease
         return lease
 
     def put(self, lease: Lease) -> Lease:
         self._leases.writes += 1
-        lease.metadata.resourceVersion = str(int(lease.metadata.resourceVersion) + 1)
+        lease.metadata.resource_version = str(int(lease.metadata.resource_version) + 1)
         self._leases.leases[self._edge] = lease
         return lease
 
@@ -392,5 +392,5 @@ def test_kind_that_is_not_served_and_object_that_is_gone_are_no_errors(
 ) -> None:
     assert store.own(ReportKind.L2, "edge1") is None
     assert store.of_others(ReportKind.L2, ["edge1"]) == []
-    store.delete(ReportKind.L2, ReportObject(ReportMeta("l2-gone")))
+    store.delete(ReportKind.L2, ReportObject(ObjectMeta(name="l2-gone")))
     assert api_server.requests[-1][:2] == ("DELETE", f"{BASE}/servicel2statuses/l2-gone")

@@ -4,7 +4,8 @@
 import copy
 
 from fairlead.cluster.client import ApiError, ApiUnavailableError
-from fairlead.cluster.lease import Election, Lease, LeaseSpec, _Metadata
+from fairlead.cluster.lease import Election, Lease, LeaseSpec
+from fairlead.cluster.metadata import ObjectMeta
 
 
 class Clock:
@@ -28,7 +29,7 @@ class Store:
 
     def keep(self, spec: LeaseSpec) -> Lease:
         self.version += 1
-        meta = _Metadata(name="l", namespace="n", resourceVersion=str(self.version))
+        meta = ObjectMeta(name="l", namespace="n", resource_version=str(self.version))
         self.lease = Lease(metadata=meta, spec=copy.copy(spec))
         return copy.deepcopy(self.lease)
 
@@ -55,7 +56,7 @@ class Client:
         self._reach()
         held = self.store.lease
         assert held is not None
-        if lease.metadata.resourceVersion != held.metadata.resourceVersion:
+        if lease.metadata.resource_version != held.metadata.resource_version:
             raise ApiError("PUT", "l", 409)
         return self.store.keep(lease.spec)
 

@@ -19,11 +19,11 @@ from fairlead.cluster.configuration_states import (
 )
 from fairlead.cluster.feed import ClusterFeed
 from fairlead.cluster.lease import KubeLeaseStore, LeaseSpec
+from fairlead.cluster.metadata import ObjectMeta
 from fairlead.cluster.pools import read_pool, write_counters
 from fairlead.cluster.status_objects import (
     Report,
     ReportKind,
-    ReportMeta,
     ReportObject,
     ReportStore,
 )
@@ -111,7 +111,7 @@ def write(api: KubeApi, witness: Witness) -> None:
     for kind in ReportKind:
         reports.own(kind, "edge1")
         reports.create(Report(kind, "edge1", key, ("eth0",)))
-        reports.delete(kind, ReportObject(ReportMeta("x")))
+        reports.delete(kind, ReportObject(ObjectMeta(name="x")))
     states = ConfigStateStore(api, "pools")
     states.of_all()
     for witness.missing in (True, False):  # it is made; its labels are mended
