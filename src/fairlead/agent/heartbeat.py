@@ -6,6 +6,7 @@ counts as dead once its Lease stood still, or was missing, for the whole duratio
 """
 
 import datetime as dt
+import math
 import time
 from collections.abc import Callable, Iterable
 
@@ -13,6 +14,7 @@ from fairlead.cluster.lease import Lease, LeaseSpec, LeaseStore
 
 BEAT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0
+_RETRY_SECONDS = 1.0  # after an error; `beat` is called at every write
 
 StoreOf = Callable[[str], LeaseStore]
 
@@ -25,13 +27,16 @@ class Heartbeat:
     ) -> None:
         self._store, self._edge, self._clock = store, edge, clock
         self._lease: Lease | None = None
-        self._next = 0.0
+        self._next = -math.inf
 
     def beat(self) -> None:
-        """Renew if it is time; after an error the Lease is read anew at the next call."""
+        """Renew if it is time; after an error the Lease is read anew, and soon."""
         now = self._clock()
-        if self._lease is not None and now < self._next:
+        if now < self._next:
             return
+        self._next = now + _RETRY_SECONDS
+        # What was known counts again only when the write went well: on the version that somebody
+        # replaced, or on a Lease that somebody deleted, every further write would be refused.
         known, self._lease = self._lease or self._store.get(), None
         spec = LeaseSpec(
             holderIdentity=self._edge,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Status first, Events after, conflicts and outages: against a scripted API server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,42 @@ def test_newer_decision_replaces_one_that_waits(server: ScriptedApi, harness: Ha
     harness.publisher.offer([Decision(ref("8"), SOME_STATUS)])
     harness.idle()
     assert server.requests[-1][3]["metadata"]["resourceVersion"] == "8"
+
+
+def during(meanwhile: Callable[[], object], then: Any) -> Any:
+    """An answer before which something else happens: time passes inside the call."""
+
+    def step(handler: Any) -> None:
+        meanwhile()
+        then(handler)
+
+    return step
+
+
+@pytest.mark.parametrize("answer", [200, 404, 403, 409, 503])
+def test_decision_that_comes_while_the_older_is_written_is_written_too(
+    server: ScriptedApi, harness: Harness, answer: int
+) -> None:
+    newer = Decision(ref("8"), IngressStatus((("192.0.2.11", "VIP"),), "lan"), (ASSIGNED,))
+    then = OK if answer == 200 else failing(answer)
+    server.on("PATCH", STATUS_PATH, during(lambda: harness.publisher.offer([newer]), then), OK)
+    server.on("POST", EVENTS_PATH, OK)
+    harness.publisher.offer([Decision(ref("7"), SOME_STATUS)])
+    harness.idle()
+    written = [body for verb, _, _, body, _ in server.requests if verb == "PATCH"]
+    assert [body["metadata"]["resourceVersion"] for body in written] == ["7", "8"]
+    eventually(lambda: server.count("POST", EVENTS_PATH) == 1)
+
+
+def test_decision_that_comes_while_an_event_is_written_is_written_too(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    newer = Decision(ref("8"), IngressStatus((("192.0.2.11", "VIP"),), "lan"))
+    server.on("PATCH", STATUS_PATH, OK, OK)
+    server.on("POST", EVENTS_PATH, during(lambda: harness.publisher.offer([newer]), OK))
+    harness.publisher.offer([Decision(ref("7"), SOME_STATUS, (ASSIGNED,))])
+    eventually(lambda: server.count("PATCH", STATUS_PATH) == 2)
+    harness.idle()
 
 
 def test_warning_is_repeated_only_when_text_or_service_changed(

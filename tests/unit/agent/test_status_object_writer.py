@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.agent.heartbeat import BEAT_SECONDS, SILENCE_SECONDS, Heartbeat, Liveness
+from fairlead.agent.heartbeat import SILENCE_SECONDS, Heartbeat, Liveness
 from fairlead.agent.status_object_writer import ReportWriter, Rows, report_rows
 from fairlead.cluster.client import ApiError, KubeApi
 from fairlead.cluster.collection import MANAGED_LABEL
-from fairlead.cluster.lease import Lease, LeaseSpec
 from fairlead.cluster.metadata import ObjectMeta
 from fairlead.cluster.status_objects import (
     NODE_LABEL,
@@ -23,6 +22,8 @@ from fairlead.cluster.status_objects import (
 from fairlead.edge.vips import StandingVips
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import BgpAnnouncement, VirtualServer
+from support.interleave import SteppingClock
+from support.lease_store import LeaseServer
 from unit.cluster.scripted_api import ScriptedApi, eventually, reply, serving
 
 WEB, DNS = ObjectKey("shop", "web"), ObjectKey("shop", "dns")
@@ -147,60 +148,24 @@ class Shelf:
         del self.objects[found.metadata.name]
 
 
-class Leases:
-    """Lease stores by edge."""
-
-    def __init__(self) -> None:
-        self.leases: dict[str, Lease] = {}
-        self.now = 0.0
-        self.writes = 0
-
-    def clock(self) -> float:
-        return self.now
-
-    def of(self, edge: str) -> "LeaseOf":
-        return LeaseOf(self, edge)
-
-    def heartbeat(self, edge: str) -> Heartbeat:
-        return Heartbeat(self.of(edge), edge, clock=self.clock)
-
-
-class LeaseOf:
-    def __init__(self, leases: Leases, edge: str) -> None:
-        self._leases, self._edge = leases, edge
-
-    def get(self) -> Lease | None:
-        return self._leases.leases.get(self._edge)
-
-    def create(self, spec: LeaseSpec) -> Lease:
-        assert self._edge not in self._leases.leases
-        self._leases.writes += 1
-        lease = Lease(metadata=ObjectMeta(resource_version="1"), spec=spec)
-        self._leases.leases[self._edge] = lease
-        return lease
-
-    def put(self, lease: Lease) -> Lease:
-        self._leases.writes += 1
-        lease.metadata.resource_version = str(int(lease.metadata.resource_version) + 1)
-        self._leases.leases[self._edge] = lease
-        return lease
-
-
 class Bench:
     def __init__(self) -> None:
-        self.shelf, self.leases = Shelf(), Leases()
+        self.shelf, self.leases, self.clock = Shelf(), LeaseServer(), SteppingClock()
         self.wanted: Rows = {}
         self.leading = False
         self.writer = ReportWriter(
             self.shelf,  # type: ignore[arg-type]
-            self.leases.heartbeat("edge1"),
-            Liveness(self.leases.of, clock=self.leases.clock),
+            self.heartbeat("edge1"),
+            Liveness(lambda edge: self.leases.store("edge1", edge), clock=self.clock),
             rows=lambda: self.wanted,
             edge="edge1",
             edges=["edge1", "edge2"],
             leading=lambda: self.leading,
         )
         self.writer.start()
+
+    def heartbeat(self, edge: str) -> Heartbeat:
+        return Heartbeat(self.leases.store(edge, edge), edge, clock=self.clock)
 
     def settle(self, *reports: Report) -> list[str]:
         self.wanted = rows(*reports)
@@ -304,28 +269,16 @@ def test_objects_of_other_edges_are_left_to_the_leader(bench: Bench) -> None:
 def test_leader_deletes_what_a_silent_edge_told(bench: Bench) -> None:
     bench.leading = True
     stale = bench.shelf.put(bgp(edge="edge2"))
-    two = bench.leases.heartbeat("edge2")
+    two = bench.heartbeat("edge2")
     two.beat()
     assert bench.settle() == []
-    bench.leases.now += SILENCE_SECONDS - 1
+    bench.clock.advance(SILENCE_SECONDS - 1)
     two.beat()
     assert bench.settle() == []
-    bench.leases.now += SILENCE_SECONDS - 1
+    bench.clock.advance(SILENCE_SECONDS - 1)
     assert bench.settle() == []
-    bench.leases.now += 1
+    bench.clock.advance(1)
     assert bench.settle() == [f"delete {stale}"]
-
-
-def test_an_edge_renews_its_lease_every_ten_seconds() -> None:
-    leases = Leases()
-    heart = leases.heartbeat("edge1")
-    for _ in range(5):
-        heart.beat()
-    assert leases.writes == 1
-    leases.now += BEAT_SECONDS
-    heart.beat()
-    assert leases.writes == 2
-    assert leases.leases["edge1"].spec.holderIdentity == "edge1"
 
 
 # -- requests -------------------------------------------------------------------------------------

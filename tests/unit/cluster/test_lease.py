@@ -1,91 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Election with two or three candidates, one store and a clock that the test moves."""
 
-import copy
+from random import Random
 
-from fairlead.cluster.client import ApiError, ApiUnavailableError
-from fairlead.cluster.lease import Election, Lease, LeaseSpec
-from fairlead.cluster.metadata import ObjectMeta
+import pytest
 
-
-class Clock:
-    def __init__(self, now: float = 100.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
+from fairlead.cluster.lease import LEASE_DURATION, Election, LeaseSpec
+from support.interleave import SteppingClock, Turns
+from support.lease_store import LeaseServer
 
 
-class Store:
-    """What the API server does with a Lease: versions, conflicts, outages."""
-
-    def __init__(self) -> None:
-        self.lease: Lease | None = None
-        self.version = 0
-        self.away: set[str] = set()
-
-    def client(self, name: str) -> "Client":
-        return Client(self, name)
-
-    def keep(self, spec: LeaseSpec) -> Lease:
-        self.version += 1
-        meta = ObjectMeta(name="l", namespace="n", resource_version=str(self.version))
-        self.lease = Lease(metadata=meta, spec=copy.copy(spec))
-        return copy.deepcopy(self.lease)
-
-
-class Client:
-    def __init__(self, store: Store, name: str) -> None:
-        self.store, self.name = store, name
-
-    def _reach(self) -> None:
-        if self.name in self.store.away:
-            raise ApiUnavailableError("away")
-
-    def get(self) -> Lease | None:
-        self._reach()
-        return copy.deepcopy(self.store.lease)
-
-    def create(self, spec: LeaseSpec) -> Lease:
-        self._reach()
-        if self.store.lease is not None:
-            raise ApiError("POST", "l", 409)
-        return self.store.keep(spec)
-
-    def put(self, lease: Lease) -> Lease:
-        self._reach()
-        held = self.store.lease
-        assert held is not None
-        if lease.metadata.resource_version != held.metadata.resource_version:
-            raise ApiError("PUT", "l", 409)
-        return self.store.keep(lease.spec)
-
-
-def candidate(store: Store, name: str, clock: Clock, skew: float = 0.0) -> Election:
-    return Election(store.client(name), name, duration=5.0, clock=clock, wall=lambda: skew)
+def candidate(
+    server: LeaseServer, name: str, clock: SteppingClock, skew: float = 0.0, rate: float = 1.0
+) -> Election:
+    store = server.store(name)
+    return Election(store, name, clock=clock.at_rate(rate), wall=lambda: skew)
 
 
 def test_first_comes_first_and_keeps_it() -> None:
-    store, clock = Store(), Clock()
-    one, two = candidate(store, "one", clock), candidate(store, "two", clock)
+    server, clock = LeaseServer(), SteppingClock()
+    one, two = candidate(server, "one", clock), candidate(server, "two", clock)
     for _ in range(30):
         assert one.step()
         assert not two.step()
-        clock.now += 1.0
+        clock.advance(1.0)
     assert two.holder == "one"
-    assert store.lease is not None
-    assert store.lease.spec.leaseTransitions == 0
+    assert server.lease.spec.leaseTransitions == 0
 
 
 def test_silent_holder_is_replaced_after_the_duration_and_never_two_at_once() -> None:
-    store, clock = Store(), Clock()
-    one, two = candidate(store, "one", clock), candidate(store, "two", clock)
+    server, clock = LeaseServer(), SteppingClock()
+    one, two = candidate(server, "one", clock), candidate(server, "two", clock)
     assert one.step()
     assert not two.step()
-    store.away.add("one")
+    server.away.add("one")
     taken = None
     for _ in range(80):
-        clock.now += 0.1
+        clock.advance(0.1)
         one.step()
         two.step()
         assert not (one.is_leader() and two.is_leader())
@@ -93,25 +44,24 @@ def test_silent_holder_is_replaced_after_the_duration_and_never_two_at_once() ->
             taken = clock.now
     assert taken is not None
     assert 105.0 <= taken <= 105.2
-    store.away.clear()
+    server.away.clear()
     assert not one.step()
-    assert store.lease is not None
-    assert store.lease.spec.leaseTransitions == 1
+    assert server.lease.spec.leaseTransitions == 1
 
 
 def test_clocks_of_other_machines_do_not_matter() -> None:
-    store, clock = Store(), Clock()
-    one = candidate(store, "one", clock, skew=-1e6)  # renewTime looks eleven days old
-    two = candidate(store, "two", clock)
+    server, clock = LeaseServer(), SteppingClock()
+    one = candidate(server, "one", clock, skew=-1e6)  # renewTime looks eleven days old
+    two = candidate(server, "two", clock)
     for _ in range(10):
         assert one.step()
         assert not two.step()
-        clock.now += 1.0
+        clock.advance(1.0)
 
 
 def test_release_hands_over_at_once() -> None:
-    store, clock = Store(), Clock()
-    one, two = candidate(store, "one", clock), candidate(store, "two", clock)
+    server, clock = LeaseServer(), SteppingClock()
+    one, two = candidate(server, "one", clock), candidate(server, "two", clock)
     assert one.step()
     assert not two.step()
     one.release()
@@ -120,37 +70,115 @@ def test_release_hands_over_at_once() -> None:
 
 
 def test_restart_under_the_same_name_continues() -> None:
-    store, clock = Store(), Clock()
-    assert candidate(store, "one", clock).step()
-    again = candidate(store, "one", clock)
+    server, clock = LeaseServer(), SteppingClock()
+    assert candidate(server, "one", clock).step()
+    again = candidate(server, "one", clock)
     assert again.step()
-    assert store.lease is not None
-    assert store.lease.spec.leaseTransitions == 0
+    assert server.lease.spec.leaseTransitions == 0
 
 
 def test_two_that_try_at_the_same_moment() -> None:
-    store, clock = Store(), Clock()
-    one, two = candidate(store, "one", clock), candidate(store, "two", clock)
-    one._lease = two._lease = None
+    server, clock = LeaseServer(), SteppingClock()
+    one = candidate(server, "one", clock)
+    calls = []
+
+    def meanwhile() -> None:
+        calls.append(clock())
+        if len(calls) == 2:  # two has read that there is no Lease, and is about to make one
+            one.step()
+
+    two = Election(server.store("two", meanwhile=meanwhile), "two", clock=clock)
+    assert not two.step()
+    assert not two.step()
+    assert one.is_leader()
+    assert two.holder == "one"
+
+
+def test_hold_is_counted_from_before_the_write_was_sent() -> None:
+    server, clock = LeaseServer(), SteppingClock()
+    store = server.store("one", meanwhile=lambda: clock.advance(1.9))
+    one = Election(store, "one", clock=clock)
+    assert one.step()  # read in 3.8 s, then written in 3.8 s
+    clock.advance(0.3)
+    assert not one.is_leader()
+
+
+def test_answer_that_comes_after_the_hold_makes_no_leader() -> None:
+    server, clock = LeaseServer(), SteppingClock()
+    one = Election(server.store("one", meanwhile=lambda: clock.advance(2.1)), "one", clock=clock)
+    assert not one.step()
+    assert server.lease.spec.holderIdentity == "one"
+
+
+def test_holder_stops_a_second_before_another_may_begin() -> None:
+    """The last write that it began must be over by then, and clocks don't run at one rate."""
+    server, clock = LeaseServer(), SteppingClock()
+    one = candidate(server, "one", clock)
     assert one.step()
-    store_get = two._store.get
-    two._store.get = lambda: None  # type: ignore[method-assign] # it looked before the other wrote
-    assert not two.step()
-    two._store.get = store_get  # type: ignore[method-assign]
-    assert not two.step()
+    clock.advance(LEASE_DURATION - 1.0)
+    assert not one.is_leader()
+    clock.advance(-0.01)
     assert one.is_leader()
 
 
-def test_holder_overwritten_by_hand_steps_down() -> None:
-    store, clock = Store(), Clock()
-    one = candidate(store, "one", clock)
+def test_write_of_which_the_answer_got_lost_is_found_again() -> None:
+    server, clock = LeaseServer(), SteppingClock()
+    store = server.store("one")
+    one, two = Election(store, "one", clock=clock), candidate(server, "two", clock)
     assert one.step()
-    store.keep(LeaseSpec(holderIdentity="admin", leaseDurationSeconds=60))
-    clock.now += 1.0
+    store.lose = True
+    for _ in range(4):
+        clock.advance(1.0)
+        one.step()
+        assert not two.step()
+    assert one.is_leader()
+    assert server.lease.spec.leaseTransitions == 0
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_never_two_at_once_whatever_comes_in_between(seed: int) -> None:
+    """Requests and answers on their way for any time, lost ones, cables that are drawn, and
+    clocks of different rates.
+    """
+    server, clock, chance = LeaseServer(), SteppingClock(), Random(seed)
+    led: set[str] = set()
+
+    def between(random: Random) -> None:
+        # Most calls are quick; one in thirty hangs for as long as a lease lasts, and longer.
+        clock.advance(random.uniform(2.0, 7.0) if random.random() < 1 / 30 else 0.1)
+        if random.random() < 1 / 30:  # a cable is drawn, or put in again
+            server.away ^= {random.choice(list(candidates))}
+        leaders = [name for name, one in candidates.items() if one.is_leader()]
+        assert len(leaders) < 2
+        led.update(leaders)
+
+    turns = Turns(seed, between)
+    stores = {name: server.store(name, meanwhile=turns.pause) for name in ("one", "two", "three")}
+    candidates = {
+        name: Election(store, name, clock=clock.at_rate(chance.choice((0.9, 1.1))))
+        for name, store in stores.items()
+    }
+
+    def stand(name: str) -> None:
+        for _ in range(120):
+            stores[name].lose = chance.random() < 1 / 20
+            candidates[name].step()
+            turns.pause()
+
+    turns.run(*(lambda name=name: stand(name) for name in candidates))  # type: ignore[misc]
+    assert len(led) > 1
+
+
+def test_holder_overwritten_by_hand_steps_down() -> None:
+    server, clock = LeaseServer(), SteppingClock()
+    one = candidate(server, "one", clock)
+    assert one.step()
+    server.keep(LeaseSpec(holderIdentity="admin", leaseDurationSeconds=60))
+    clock.advance(1.0)
     one.step()  # conflict: it looks again before the next try
     one.step()
     assert not one.is_leader()
-    clock.now += 59.0
+    clock.advance(59.0)
     assert not one.step()
-    clock.now += 1.1
+    clock.advance(1.1)
     assert one.step()
