@@ -86,7 +86,7 @@ def decided(decisions: Iterable[ServicePlan]) -> Iterator[tuple[str | None, tupl
 class UsageTable:
     """Usage of pools by the status of Services, which every edge can tell; kept as they change.
 
-    `usage` may be called from any thread, the others from one.
+    Used by one thread: between two calls of `put` it may count what never was.
     """
 
     def __init__(self, inventory: Inventory) -> None:
