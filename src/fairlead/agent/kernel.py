@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.ramps import Ramps
@@ -29,6 +30,7 @@ from fairlead.model.plan import VirtualServer
 log = logging.getLogger(__name__)
 
 Owned = Callable[[IPAddress], bool]
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -76,11 +78,6 @@ class KernelTable:
 
     # -- wanted -----------------------------------------------------------------------------
 
-    def want_all(self, servers: Iterable[VirtualServer]) -> None:
-        """Replace all wanted virtual servers; changes nothing yet."""
-        self.wanted = {service_key(server): server for server in servers}
-        self._retries = {key: retry for key, retry in self._retries.items() if key in self.wanted}
-
     def want(self, server: VirtualServer) -> ServiceKey:
         """Replace one wanted virtual server; changes nothing yet."""
         key = service_key(server)
@@ -88,8 +85,9 @@ class KernelTable:
         return key
 
     def drop(self, key: ServiceKey) -> None:
-        """Want a virtual server no more; changes nothing yet."""
+        """Want a virtual server no more; changes nothing, nor does a second try that was due."""
         self._ramps.forget(key)
+        self._retries.pop(key, None)
         self.wanted.pop(key, None)
 
     # -- making it true ---------------------------------------------------------------------
@@ -102,9 +100,8 @@ class KernelTable:
         """
         sent = 0
         with self._lock():
-            table = self._opened()
             for key in keys:
-                sent += self._one(table, key)
+                sent += self._one(self._opened(), key)
         return sent
 
     def apply_all(self, owned: Owned, *, prune: bool) -> int:
@@ -153,8 +150,12 @@ class KernelTable:
         return min(times, default=None)
 
     def strays(self, owned: Owned) -> Iterator[ServiceKey]:
-        """Virtual servers of ours that nobody wants."""
-        for key in self._opened().service_keys():
+        """Virtual servers of ours that nobody wants.
+
+        Raises:
+            FairleadError: The table can't be read.
+        """
+        for key in self._guarded(lambda: self._opened().service_keys()):
             if key not in self.wanted and is_ours(key, owned):
                 yield key
 
@@ -197,11 +198,14 @@ class KernelTable:
 
     def _opened(self) -> IpvsPort:
         if self._table is None:
-            self._table = self._open()
+            try:
+                self._table = self._open()
+            except OSError as error:
+                raise FairleadError(f"IPVS: {error}") from error
         return self._table
 
-    def _guarded(self, action: Callable[[], AppliedChanges]) -> AppliedChanges:
-        """Run one reconciliation; a socket in an unknown state is not used again."""
+    def _guarded(self, action: Callable[[], Answer]) -> Answer:
+        """Ask the kernel; a socket in an unknown state is not used again."""
         try:
             return action()
         except OSError as error:

@@ -11,7 +11,6 @@ Losing the API server changes nothing. Every resync compares everything anew, on
 at a time between events, so that it delays no readiness change.
 """
 
-import gc
 import logging
 import random
 import time
@@ -21,6 +20,7 @@ from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from fairlead.agent.memory import settle_memory
 from fairlead.agent.messages import (
     AnnouncementDone,
     DumpState,
@@ -32,6 +32,7 @@ from fairlead.agent.messages import (
 )
 from fairlead.agent.ports import Ports
 from fairlead.agent.view_builder import build_view
+from fairlead.agent.withdrawals import Withdrawals
 from fairlead.cluster.watch import Changed, Failed, Listed, Removed
 from fairlead.edge.vips import StandingVips
 from fairlead.model.errors import FairleadError
@@ -69,8 +70,10 @@ class Loop:
         self._announces, self._resync, self._clock = announces, resync, clock
         self._owned = ports.owned
         self._generation = 0
+        self._told: frozenset[IPAddress] = frozenset()
+        self._held_back: frozenset[IPAddress] = frozenset()
         self._dirty: set[ServiceKey] = set()
-        self._leaving: dict[ServiceKey, int] = {}
+        self._leaving = Withdrawals()
         self._sweep: deque[ServiceKey] = deque()
         self._next_resync = 0.0
         self._next_full = 0.0
@@ -157,10 +160,12 @@ class Loop:
     def _handle_own(self, message: Any) -> None:
         match message:
             case AnnouncementDone():
-                self._release(message)
+                self._leaving.ended(message)
+                self._release()
             case VipsChanged():
                 self.state.vips = message.vips
                 self._news = True
+                self._release()  # what stood when the last pass ended may be gone now
             case LeadershipChanged():
                 self.state.leading = message.leading
                 self._ports.planning.decide_all()
@@ -185,20 +190,12 @@ class Loop:
     def _unusable(self, kind: str, errors: Iterable[ObjectError]) -> None:
         """Note objects that can't be used; the last good version of each stays in force."""
         for error in errors:
+            key = _error_key(error)
             self._news = True
-            self.state.errors[(kind, _error_key(error))] = error
-            self._ports.planning.put_unreadable(kind, _error_key(error))
-            log.error(
-                "object can't be used",
-                extra={
-                    "fields": {
-                        "kind": kind,
-                        "object": _error_key(error),
-                        "field": error.field,
-                        "error": error.message,
-                    }
-                },
-            )
+            self.state.errors[(kind, key)] = error
+            self._ports.planning.put_unreadable(kind, key)
+            why = {"kind": kind, "object": key, "field": error.field, "error": error.message}
+            log.error("object can't be used", extra={"fields": why})
 
     # -- making it true ---------------------------------------------------------------------
 
@@ -218,22 +215,15 @@ class Loop:
             self._troubled(error)
             return
         self._trouble_over()
-        self._leaving.update(dict.fromkeys(strays, self._generation + 1))
+        self._leaving.wait(strays, self._generation + 1)
         self._announce()
         self._decide()
         self.state.synced = True
         self._synced()
-        self._settle_memory()
-        log.info(
-            "first sync complete",
-            extra={
-                "fields": {
-                    "virtual_servers": len(ports.kernel.wanted),
-                    "changes": sent,
-                    "seconds": round(self._clock() - started, 3),
-                }
-            },
-        )
+        settle_memory()
+        seconds = round(self._clock() - started, 3)
+        what = {"virtual_servers": len(ports.kernel.wanted), "changes": sent, "seconds": seconds}
+        log.info("first sync complete", extra={"fields": what})
 
     def _follow(self, events: list[int]) -> None:
         """Make true what the last messages changed, and what is due for a second try."""
@@ -243,7 +233,7 @@ class Loop:
             self._use_pools()
         for key, server in delta.changed.items():
             ports.kernel.want(server)
-            self._leaving.pop(key, None)
+            self._leaving.cancel(key)
         self._dirty.update(delta.changed)
         self._gone(delta.removed, announced=delta.announcements)
         self._dirty.update(ports.kernel.due())
@@ -252,7 +242,7 @@ class Loop:
             now = time.monotonic_ns()
             for received in events:
                 ports.latency((now - received) / 1e9)
-        if delta.announcements:
+        if delta.announcements or (self._held_back and not self._dirty):
             self._announce()
         self._news |= delta.announcements or delta.pools or ports.planning.has_pool_news
         self._decide()
@@ -270,24 +260,14 @@ class Loop:
         for key in keys:
             self._ports.kernel.drop(key)
             if announced and self._announces:
-                self._leaving[key] = self._generation + 1
+                self._leaving.wait((key,), self._generation + 1)
+                self._dirty.discard(key)
             else:
                 self._dirty.add(key)
 
-    def _release(self, done: AnnouncementDone) -> None:
-        """The pass of a generation ended: virtual servers that waited for it go.
-
-        Where a part failed, an address that nobody wants may stand all the same; its virtual
-        servers stay until it is gone: the pass is tried again.
-        """
-        ready = [key for key, after in self._leaving.items() if after <= done.generation]
-        standing = frozenset() if done.complete or not ready else self._unwanted_vips()
-        for key in ready:
-            if key.ip is not None and key.ip in standing:
-                continue
-            del self._leaving[key]
-            if key not in self._ports.kernel.wanted:
-                self._dirty.add(key)
+    def _release(self) -> None:
+        """Let virtual servers go whose address is withdrawn."""
+        self._dirty.update(self._leaving.take(self._unwanted_vips))
 
     def _unwanted_vips(self) -> frozenset[IPAddress]:
         """VIPs that stand here though no virtual server on them is wanted."""
@@ -308,15 +288,22 @@ class Loop:
         return sent
 
     def _announce(self) -> None:
-        """Tell the announcer the whole target."""
+        """Tell the announcer the whole target, without what IPVS can't serve yet."""
         self._generation += 1
-        target = self._ports.planning.target.target(self._owned)
-        vips = target.by_bgp.union(*(instance.addresses for instance in target.vrrp))
-        self._owned = self._owned.with_announced(vips, target.advertised)
+        self._held_back = self._unserved() - self._told
+        target = self._ports.planning.target.target(self._owned).without(self._held_back)
+        self._told = target.by_bgp.union(*(instance.addresses for instance in target.vrrp))
+        self._owned = self._owned.with_announced(self._told, target.advertised)
         if self._announces:
             self._ports.announce(self._generation, replace(target, owned=self._owned))
         else:
-            self._release(AnnouncementDone(self._generation))
+            self._leaving.ended(AnnouncementDone(self._generation))
+            self._release()
+
+    def _unserved(self) -> frozenset[IPAddress]:
+        """VIPs whose virtual servers wait until IPVS can be changed at all."""
+        wanted = self._ports.kernel.wanted
+        return frozenset(wanted[key].address for key in self._dirty if key in wanted)
 
     # -- resync -----------------------------------------------------------------------------
 
@@ -343,9 +330,7 @@ class Loop:
         self._schedule_resync()
         self._ports.planning.decide_all()
         try:
-            strays = [
-                key for key in self._ports.kernel.strays(self._owned) if key not in self._leaving
-            ]
+            strays = list(self._ports.kernel.strays(self._owned))
         except FairleadError as error:
             self._troubled(error)
             return False
@@ -380,16 +365,6 @@ class Loop:
             log.info("edge can be changed again")
             self._news = True
         self.state.trouble = ""
-
-    def _settle_memory(self) -> None:
-        """Take what the lists built out of the garbage collector's sight.
-
-        It lives as long as the process; walking it would cost milliseconds at the worst moment.
-        What comes later is mostly acyclic and freed by counting, so collections can be rare.
-        """
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
 
     def _dump_state(self) -> None:
         state = self.state

@@ -385,25 +385,3 @@ def test_a_flip_publishes_no_view_before_the_next_tick() -> None:
     assert edge.published == published + 1
     (server,) = edge.view.virtual_servers
     assert [real.weight for real in server.real_servers] == [1, 1]
-
-
-def test_virtual_servers_stay_while_an_address_that_nobody_wants_stands() -> None:
-    """The pass that should withdraw it failed: with an answer missing, clients would be reset."""
-    edge = Edge()
-    edge.list_all()
-    edge.turn(VipsChanged(StandingVips(lan=frozenset({VIP}))))
-    edge.turn(Removed("Service", WEB, 1))
-    last = edge.log[-1].generation
-    assert edge.turn(AnnouncementDone(last, complete=False)) == []
-    edge.turn(VipsChanged(StandingVips()))
-    assert [type(one) for one in edge.turn(AnnouncementDone(last, complete=False))] == [DelService]
-
-
-def test_a_failed_pass_holds_up_no_virtual_server_of_another_address() -> None:
-    edge = Edge()
-    edge.list_all()
-    edge.turn(VipsChanged(StandingVips()))
-    edge.turn(Removed("Service", WEB, 1))
-    last = edge.log[-1].generation
-    changes = edge.turn(AnnouncementDone(last, complete=False))
-    assert [type(change) for change in changes] == [DelService]

@@ -93,7 +93,7 @@ def test_restart_goes_on_where_the_last_process_was() -> None:
     first.sleep(4.2)
     again = Agent(first.table)
     sent = len(first.table.log)
-    again.kernel.want_all([server(10, 10)])
+    again.kernel.want(server(10, 10))
     again.kernel.apply_all(lambda _address: True, prune=False)
     assert len(first.table.log) == sent
     assert again.sleep(60) == [5, 6, 7, 8, 9, 10]
