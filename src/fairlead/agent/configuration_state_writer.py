@@ -2,26 +2,24 @@
 """The thread that keeps ConfigurationState objects true.
 
 Each edge keeps its own; the leader also keeps the controller's, and deletes those of edges that
-left the inventory or fell silent. Level-triggered: it compares when something that it would tell is
+left the inventory or fell silent. Level-triggered: it compares when what it would write is
 different, and at every resync, so that what people edit or delete comes back. Without the
 definition (or the right) it stays quiet and looks again at the next resync.
 """
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fairlead.agent.attempts import Attempts
 from fairlead.agent.configuration_state import Findings, controller_state, speaker_state
 from fairlead.agent.heartbeat import Liveness
 from fairlead.agent.worker import Worker
-from fairlead.cluster.client import ApiError
-from fairlead.cluster.configuration_states import KIND, ConfigState, ConfigStateStore
+from fairlead.cluster.configuration_states import KIND, ConfigStateStore
 
 log = logging.getLogger(__name__)
 
 _GATHER_SECONDS = 0.3
-# Answers that the next try would get again: no right (an older account), refused by the schema.
-_FINAL = frozenset({400, 403, 405, 422})
 
 _Seen = tuple[Findings, bool, int]
 
@@ -46,9 +44,9 @@ class ConfigStateWriter:
         self._store, self._liveness, self._findings = store, liveness, findings
         self._edge, self._edges, self._leading = edge, edges, leading
         self._seen: _Seen | None = None
-        self._attempts = Attempts(log, f"{KIND} objects", _FINAL)
+        self._attempts = Attempts(log, f"{KIND} objects")
         self._worker = Worker(
-            "config-states", lambda: self._attempts.attempt(self._pass), gather=_GATHER_SECONDS
+            "config-states", lambda: self._attempts.whole_pass(self._pass), gather=_GATHER_SECONDS
         )
 
     def start(self) -> None:
@@ -80,25 +78,15 @@ class ConfigStateWriter:
         states = [speaker_state(self._edge, found)]
         if self._leading():
             states.append(controller_state(found))
-        done = [self._make_true(state) for state in states]  # all: one must not hold up another
+        done = [
+            self._attempts.one_of_many(partial(self._store.make_true, state)) for state in states
+        ]
         if self._leading():
             self._clean()
         return all(done)
 
-    def _make_true(self, state: ConfigState) -> bool:
-        """One object; False where it changed meanwhile. A refusal must not hold up the other."""
-        try:
-            self._store.make_true(state)
-        except ApiError as error:
-            if error.status in _FINAL:
-                self._attempts.complain(error)
-            elif error.status not in (404, 409):  # 404: no such definition, nobody is to be told
-                raise
-            return error.status != 409
-        return True
-
     def _clean(self) -> None:
-        """Delete what edges told that left the inventory or fell silent."""
+        """Delete objects of edges that left the inventory or fell silent."""
         others = [edge for edge in self._edges if edge != self._edge]
         for one in self._store.of_absent([self._edge, *self._liveness.alive(others)]):
             self._store.delete(one)

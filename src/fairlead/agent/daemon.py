@@ -32,7 +32,7 @@ from fairlead.agent.messages import (
 )
 from fairlead.agent.metrics import Metrics
 from fairlead.agent.planning import EdgePlanning
-from fairlead.agent.pool_writer import PoolReport, PoolWriter, pool_reports
+from fairlead.agent.pool_writer import PoolState, PoolWriter, pool_states
 from fairlead.agent.ports import Ports
 from fairlead.agent.publisher import Publisher
 from fairlead.agent.service_events import (
@@ -113,7 +113,7 @@ class Agent:
             self._api,
             EventRecorder(self._api, self._edge.name),
             leading=self._elector.is_leader,
-            reports=self._pool_reports,
+            states=self._pool_states,
         )
         self._announcer = self._make_announcer()
         self._notices = AssignmentNotices(self._edge.name, self._planning.service_ref)
@@ -249,17 +249,17 @@ class Agent:
         if told == (view.synced, view.vips, view.failed, view.resyncs):
             return
         servers = view.virtual_servers
-        self._publisher.notify(self._notices.news(servers, vips))
+        self._publisher.notify(self._notices.changes(servers, vips))
         lost = missing_failures(self._edge.name, view.vrrp, servers, vips.missing)
-        self._publisher.notify(self._failures.news((*planned_failures(view.failed), *lost)))
+        self._publisher.notify(self._failures.changes((*planned_failures(view.failed), *lost)))
         self._status_objects.look()
 
     # -- what writers ask in their threads: the view, and nothing else ------------------------
 
-    def _pool_reports(self) -> list[PoolReport]:
+    def _pool_states(self) -> list[PoolState]:
         view = self._view
         namespace = self._inventory.pool_namespace
-        return pool_reports(view.pools, namespace, view.usage, view.errors)
+        return pool_states(view.pools, namespace, view.usage, view.errors)
 
     def _status_rows(self) -> Rows:
         view = self._view

@@ -3,16 +3,16 @@
 
 import logging
 import random
-import threading
 from collections.abc import Callable
 
+from fairlead.agent.worker import Worker
 from fairlead.cluster.lease import RETRY_PERIOD, Election
 
 log = logging.getLogger(__name__)
 
 
 class Elector:
-    """Steps one `Election` for ever and tells about changes of the seat.
+    """Steps one `Election` for ever and reports changes of leadership.
 
     Args:
         changed: Called in this thread with the new state.
@@ -26,19 +26,18 @@ class Elector:
         period: float = RETRY_PERIOD,
     ) -> None:
         self._election, self._changed, self._period = election, changed, period
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="elector", daemon=True)
-        self._complained = ""
+        self._leading = False
+        self._logged = ""
+        self._worker = Worker("elector", self._step, last=election.release)
 
     def start(self) -> None:
         """Begin to stand."""
-        self._thread.start()
+        self._worker.start()
+        self._worker.look()
 
     def stop(self, grace: float = 2.0) -> None:
-        """Give the seat back and end; waits no longer than `grace` seconds."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join(grace)
+        """Release the Lease and end; waits no longer than `grace` seconds."""
+        self._worker.stop(grace)
 
     def is_leader(self) -> bool:
         """Whether this edge may write status now."""
@@ -46,24 +45,18 @@ class Elector:
 
     @property
     def holder(self) -> str:
-        """Who holds the seat as far as we know."""
+        """Who holds the Lease as far as we know."""
         return self._election.holder
 
-    def _run(self) -> None:
-        leading = False
-        while not self._stopped.is_set():
-            now = self._election.step()
-            if now != leading:
-                leading = now
-                log.info("leader: this edge writes Service status" if now else "no longer leader")
-                self._changed(now)
-            self._complain(self._election.last_error)
-            # A fifth of jitter keeps candidates from trying in step.
-            self._stopped.wait(self._period * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-        self._election.release()
-
-    def _complain(self, error: str) -> None:
-        """Log an error once, not once per second."""
-        if error and error != self._complained:
+    def _step(self) -> float:
+        now = self._election.step()
+        if now != self._leading:
+            self._leading = now
+            log.info("leader: this edge writes Service status" if now else "no longer leader")
+            self._changed(now)
+        error = self._election.last_error
+        if error and error != self._logged:
             log.warning("lease: %s", error)
-        self._complained = error
+        self._logged = error
+        # A fifth of jitter keeps candidates from trying in step.
+        return self._period * random.uniform(0.8, 1.2)  # noqa: S311 - jitter

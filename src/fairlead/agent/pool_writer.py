@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread that keeps pool objects true: counters in their status, Events on the invalid ones.
 
-Level-triggered: it is only told to look, and which objects were touched. What it once saw to be
+Level-triggered: it learns only when to look, and which objects were touched. What it once saw to be
 true is not read again until somebody touches the object or the truth changes, so that a Service
 that comes costs one read and one write per pool, and a manual edit of the counters is reverted.
 """
@@ -9,11 +9,13 @@ that comes costs one read and one write per pool, and a manual edit of the count
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 import msgspec
 
+from fairlead.agent.attempts import Attempts, Outcome
 from fairlead.agent.worker import Worker
-from fairlead.cluster.client import ApiError, ApiUnavailableError, KubeApi
+from fairlead.cluster.client import KubeApi
 from fairlead.cluster.pools import read_pool, write_counters
 from fairlead.cluster.writes import EventRecorder
 from fairlead.model.names import ObjectKey
@@ -28,7 +30,7 @@ IN_FORCE = "the version before stays in force"
 _GATHER_SECONDS = 0.3  # many Services that come at once are one write
 
 
-class PoolReport(msgspec.Struct, frozen=True):
+class PoolState(msgspec.Struct, frozen=True):
     """What should be true of one pool object.
 
     Attributes:
@@ -41,9 +43,9 @@ class PoolReport(msgspec.Struct, frozen=True):
     complaint: str
 
 
-def pool_reports(
+def pool_states(
     pools: PoolIndex, namespace: str, usage: Iterable[PoolUsage], errors: Iterable[ObjectError]
-) -> list[PoolReport]:
+) -> list[PoolState]:
     """What should be true of pool objects, by key.
 
     Args:
@@ -61,7 +63,7 @@ def pool_reports(
         if error.kind == "IPAddressPool" and error.namespace and error.name
     }
     keys = sorted(counters.keys() | complaints.keys())
-    return [PoolReport(key, counters.get(key), complaints.get(key, "")) for key in keys]
+    return [PoolState(key, counters.get(key), complaints.get(key, "")) for key in keys]
 
 
 def _sentence(error: ObjectError, in_force: Collection[ObjectKey]) -> str:
@@ -73,7 +75,7 @@ def _sentence(error: ObjectError, in_force: Collection[ObjectKey]) -> str:
 
 
 class PoolWriter:
-    """Makes reports true while this edge leads; `look` may be called from any thread."""
+    """Makes states true while this edge leads; `look` may be called from any thread."""
 
     def __init__(
         self,
@@ -81,15 +83,19 @@ class PoolWriter:
         recorder: EventRecorder,
         *,
         leading: Callable[[], bool],
-        reports: Callable[[], Iterable[PoolReport]],
+        states: Callable[[], Iterable[PoolState]],
     ) -> None:
         self._api, self._recorder = api, recorder
-        self._leading, self._reports = leading, reports
+        self._leading, self._states = leading, states
         self._lock = threading.Lock()
         self._touched: set[ObjectKey] = set()
-        self._true: dict[ObjectKey, PoolReport] = {}
-        self._last_error = ""
-        self._worker = Worker("pool-writer", self._pass, gather=_GATHER_SECONDS)
+        self._verified: dict[ObjectKey, PoolState] = {}
+        self._attempts = Attempts(log, "pool object not written")
+        self._worker = Worker(
+            "pool-writer",
+            lambda: self._attempts.whole_pass(self._pass),
+            gather=_GATHER_SECONDS,
+        )
 
     def start(self) -> None:
         """Begin to write."""
@@ -111,47 +117,33 @@ class PoolWriter:
         return self._worker.idle
 
     def _pass(self) -> bool:
-        """Make all reports true; False where the API server must be asked again."""
+        """Make all states true; False where the API server must be asked again."""
         with self._lock:
             touched, self._touched = self._touched, set()
         for key in touched:
-            self._true.pop(key, None)
+            self._verified.pop(key, None)
         return self._make_all_true() if self._leading() else True
 
     def _make_all_true(self) -> bool:
-        reports = {report.key: report for report in self._reports()}
-        self._true = {key: told for key, told in self._true.items() if key in reports}
+        states = {state.key: state for state in self._states()}
+        self._verified = {key: known for key, known in self._verified.items() if key in states}
         complete = True
-        for key, report in reports.items():
-            if self._true.get(key) == report:
+        for key, state in states.items():
+            if self._verified.get(key) == state:
                 continue
-            if self._make_true(report):
-                self._true[key] = report
+            outcome = self._attempts.outcome(partial(self._make_true, state))
+            if outcome is Outcome.UNAVAILABLE:
+                return False
+            if outcome in (Outcome.DONE, Outcome.FINAL):
+                self._verified[key] = state
             else:
                 complete = False
         return complete
 
-    def _make_true(self, report: PoolReport) -> bool:
-        """True when done, or when trying again would be pointless."""
-        try:
-            pool = read_pool(self._api, report.key)
-            if report.complaint:
-                event = PlanEvent("Warning", REASON, report.complaint)
-                self._recorder.record_once(pool.ref, event, pool.generation)
-            if report.usage is not None and write_counters(self._api, pool, report.usage):
-                log.debug("counters written", extra={"fields": {"pool": report.key}})
-        except ApiError as error:
-            if error.status == 404:
-                return True  # gone, or not served any more: the watch tells
-            self._complain(error)
-            return error.status in (400, 403, 405, 422)
-        except (ApiUnavailableError, msgspec.MsgspecError) as error:
-            self._complain(error)
-            return False
-        self._last_error = ""
-        return True
-
-    def _complain(self, error: Exception) -> None:
-        if str(error) != self._last_error:
-            log.warning("pool object not written: %s", error)
-        self._last_error = str(error)
+    def _make_true(self, state: PoolState) -> None:
+        pool = read_pool(self._api, state.key)
+        if state.complaint:
+            event = PlanEvent("Warning", REASON, state.complaint)
+            self._recorder.record_once(pool.ref, event, pool.generation)
+        if state.usage is not None and write_counters(self._api, pool, state.usage):
+            log.debug("counters written", extra={"fields": {"pool": state.key}})

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that writes decisions to the cluster: status first, then the Event that tells of it.
+"""Writes decisions to the cluster: status first, then the Event that tells of it.
 
 Level-triggered like the rest: for each Service only the newest decision is kept, a refused write is
 tried again until a newer decision replaces it or another edge leads. Only the leader is offered
-decisions; `nodeAssigned` comes from whichever edge announces.
+decisions; `nodeAssigned` comes from whichever edge announces, and is tried again until it is not
+true any more.
 """
 
 import logging
-import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
 
 import msgspec
 
+from fairlead.agent.attempts import Attempts, Outcome
+from fairlead.agent.retry_queue import RetryQueue
+from fairlead.agent.worker import Worker
 from fairlead.backoff import Backoff
-from fairlead.cluster.client import ApiError, ApiUnavailableError, KubeApi
+from fairlead.cluster.client import KubeApi
 from fairlead.cluster.writes import EventRecorder, IngressStatus, ServiceRef, write_status
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import PlanEvent
@@ -25,15 +26,12 @@ from fairlead.model.plan import PlanEvent
 log = logging.getLogger(__name__)
 
 # nodeAssigned for thousands of Services at a failover must not crowd out anything.
-_NOTICES_PER_SECOND = 20.0
-# Answers that the same request would get again: changed since (409), gone (404, and 403 in a
-# namespace that is being deleted), not acceptable. The watch brings what to decide next.
-_FINAL = frozenset({400, 403, 404, 405, 409, 413, 415, 422})
-
-
+_NOTICES_PER_SECOND = 40.0
 _REMEMBERED = 20_000  # Services whose last Events are remembered
+_SERVER_DOWN = 3  # so many Services in a row that could not be written: it is not for them
 
-_Said = tuple[str, str, tuple[PlanEvent, ...]]
+_Recorded = tuple[str, str, tuple[PlanEvent, ...]]
+_NoticeKey = tuple[ObjectKey, str, str | None]
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -51,6 +49,13 @@ class Notice(msgspec.Struct, frozen=True):
     event: PlanEvent
 
 
+class NoticeChanges(msgspec.Struct, frozen=True):
+    """Notices that are news, and those that are true no more, by Service and message."""
+
+    new: tuple[Notice, ...] = ()
+    over: tuple[tuple[ObjectKey, str], ...] = ()
+
+
 @dataclass
 class PublishCounts:
     """Totals for the metrics."""
@@ -63,7 +68,7 @@ class PublishCounts:
 
 
 class Publisher:
-    """Writes decisions and notices; all methods but `_run` are called from other threads."""
+    """Writes decisions and notices in a thread of its own; what others call never waits."""
 
     def __init__(
         self,
@@ -76,127 +81,87 @@ class Publisher:
     ) -> None:
         self._api, self._recorder, self._leading = api, recorder, leading
         self._conflict, self._mirror = conflict, mirror_namespace
-        self._wake = threading.Condition()
-        self._decisions: OrderedDict[ObjectKey, Decision] = OrderedDict()
-        # Decisions that met a conflict: the next one to the same end tells their Events, too.
-        self._owed: dict[ObjectKey, Decision] = {}
-        self._notices: OrderedDict[tuple[ObjectKey, str], Notice] = OrderedDict()
-        self._said: OrderedDict[ObjectKey, _Said] = OrderedDict()
-        self._backoff = Backoff(first=0.05)
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._decisions: RetryQueue[ObjectKey, Decision] = RetryQueue(_joined)
+        self._notices: RetryQueue[_NoticeKey, Notice] = RetryQueue(pace=1 / _NOTICES_PER_SECOND)
+        # Decisions that met a conflict: the next one to the same end brings their Events, too.
+        self._unrecorded: OrderedDict[ObjectKey, Decision] = OrderedDict()
+        self._recorded: OrderedDict[ObjectKey, _Recorded] = OrderedDict()
+        self._failed: set[ObjectKey] = set()  # since the last write that went well
+        self._attempts = Attempts(log, "not written")
+        # Short waits: a user waits for an address, and one request is all that a try costs.
+        self._worker = Worker("publisher", self._pass, backoff=Backoff(first=0.05, limit=2.0))
         self.counts = PublishCounts()
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self) -> None:
         """End after the write under way; what is left is decided anew by the next leader."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+        self._worker.stop()
 
     def offer(self, decisions: Iterable[Decision]) -> None:
         """Queue decisions; a newer one about a Service replaces the older."""
-        with self._wake:
-            for decision in decisions:
-                key = decision.service.key
-                self._decisions[key] = _joined(self._decisions.get(key), decision)
-            self._wake.notify()
+        for decision in decisions:
+            key = decision.service.key
+            self._decisions.put(key, _joined(self._unrecorded.pop(key, None), decision))
+        self._worker.look()
 
-    def notify(self, notices: Iterable[Notice]) -> None:
-        """Queue nodeAssigned Events."""
-        with self._wake:
-            for notice in notices:
-                self._notices[(notice.service.key, notice.event.message)] = notice
-            self._wake.notify()
+    def notify(self, changes: NoticeChanges) -> None:
+        """Queue Events of this edge, each also for the mirror; those that are over are given up."""
+        mirror = self._mirror()
+        for service, message in changes.over:
+            for key in _notice_keys(service, message, mirror):
+                self._notices.withdraw(key)
+        for notice in changes.new:
+            for key in _notice_keys(notice.service.key, notice.event.message, mirror):
+                self._notices.put(key, notice)
+        self._worker.look()
 
     @property
     def backlog(self) -> int:
         """Decisions and notices that wait."""
         return len(self._decisions) + len(self._notices)
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not (self._decisions or self._notices or self._stopping):
-                    self._wake.wait()
-                if self._stopping:
-                    return
-                decision = next(iter(self._decisions.values()), None)
-                notice = None if decision else next(iter(self._notices.values()))
-            if decision is not None:
-                self._attempt_decision(decision)
-            elif notice is not None:
-                self._attempt_notice(notice)
+    def _pass(self) -> bool | float:
+        """Write one decision, or where none is due one notice."""
+        outcome = None
+        if (decision := self._decisions.take()) is not None:
+            outcome = self._publish(*decision)
+        elif (notice := self._notices.take()) is not None:
+            outcome = self._record_notice(*notice)
+        if outcome is Outcome.UNAVAILABLE or len(self._failed) >= _SERVER_DOWN:
+            self._failed.clear()
+            return False
+        waits = [s for q in (self._decisions, self._notices) if (s := q.seconds()) is not None]
+        if not waits:
+            self._attempts.all_well()
+        return min(waits, default=True)
 
-    def _attempt_decision(self, decision: Decision) -> None:
+    def _publish(self, key: ObjectKey, decision: Decision) -> Outcome:
         """Status, then Events; what could not be written stays queued, the rest is not repeated."""
-        key, queued = decision.service.key, decision
-        decision = _joined(self._owed.pop(key, None), queued)
-        outcome = self._publish(decision) if self._leading() else _Outcome.STALE
-        if outcome is _Outcome.DONE:
-            told = Decision(decision.service, None, decision.events)
-            self._settle(queued, told)
-            decision = queued = told
-            outcome = self._try(lambda: self._tell_changes(told))
-        self._settle(queued, decision if outcome is _Outcome.FAILED else None)
-        if outcome is _Outcome.CONFLICT:
-            self._owed[key] = decision
-            if len(self._owed) > _REMEMBERED:  # Services that went away meanwhile
-                del self._owed[next(iter(self._owed))]
+        outcome = self._write_status(decision) if self._leading() else Outcome.FINAL
+        if outcome is Outcome.DONE:
+            decision = self._narrow(decision, decision.events)
+            outcome = self._record_events(decision)
+        elif outcome is Outcome.CONFLICT:
+            if self._decisions.give_up(key, decision):
+                self._unrecorded[key] = decision
+                if len(self._unrecorded) > _REMEMBERED:  # Services that went away meanwhile
+                    self._unrecorded.popitem(last=False)
             self._conflict(key)
-        if outcome in (_Outcome.FAILED, _Outcome.CONFLICT):
-            with self._wake:
-                self._wake.wait(self._backoff.next())
+        elif outcome is Outcome.FINAL:
+            self._decisions.finish(key, decision)
+        if outcome is Outcome.RETRY:
+            self._decisions.retry(key)
+        return outcome
 
-    def _settle(self, decision: Decision, left: Decision | None) -> None:
-        """Replace a decision by what is left of it, unless a newer one took its place."""
-        key = decision.service.key
-        with self._wake:
-            if self._decisions.get(key) is not decision:
-                return
-            del self._decisions[key]
-            if left is not None:
-                self._decisions[key] = left  # at the end: others go on meanwhile
-
-    def _attempt_notice(self, notice: Notice) -> None:
-        self._try(lambda: self._tell(notice))
-        with self._wake:
-            self._notices.pop((notice.service.key, notice.event.message), None)
-        time.sleep(1 / _NOTICES_PER_SECOND)
-
-    def _try(self, action: Callable[[], None]) -> "_Outcome":
-        try:
-            action()
-        except (ApiError, ApiUnavailableError) as error:
-            if isinstance(error, ApiError) and error.status in _FINAL:
-                self.counts.refused += 1
-                if error.status == 409:
-                    return _Outcome.CONFLICT
-                log.log(
-                    logging.DEBUG if error.status == 404 else logging.WARNING,
-                    "not written: %s",
-                    error,
-                )
-                return _Outcome.STALE
-            self.counts.errors += 1
-            if str(error) != self.counts.last_error:
-                log.warning("not written: %s", error)
-            self.counts.last_error = str(error)
-            return _Outcome.FAILED
-        self.counts.last_error = ""
-        if self._backoff.waited:
-            self._backoff.reset()
-        return _Outcome.DONE
-
-    def _publish(self, decision: Decision) -> "_Outcome":
+    def _write_status(self, decision: Decision) -> Outcome:
         service, status = decision.service, decision.status
         if status is None:
-            return _Outcome.DONE
-        outcome = self._try(lambda: write_status(self._api, service, status))
-        if outcome is _Outcome.DONE:
+            return Outcome.DONE
+        outcome = self._try(service.key, lambda: write_status(self._api, service, status))
+        if outcome is Outcome.DONE:
             self.counts.statuses += 1
             shown = " ".join(ip for ip, _ in status.ingress) or "none"
             log.info(
@@ -204,32 +169,75 @@ class Publisher:
             )
         return outcome
 
-    def _tell_changes(self, decision: Decision) -> None:
-        """Events of a decision, unless the same was said about the same version before."""
+    def _record_events(self, decision: Decision) -> Outcome:
+        """Events of a decision, unless the same were recorded about the same version before."""
         service = decision.service
-        said = (service.uid, service.resource_version, decision.events)
-        if not decision.events or self._said.get(service.key) == said:
-            return
-        for event in decision.events:
-            self._recorder.record(service, event)
-            self.counts.events += 1
-        self._said[service.key] = said
-        self._said.move_to_end(service.key)
-        if len(self._said) > _REMEMBERED:
-            self._said.popitem(last=False)
+        recorded = (service.uid, service.resource_version, decision.events)
+        if decision.events and self._recorded.get(service.key) != recorded:
+            while decision.events:
+                event, *rest = decision.events
+                outcome = self._record(service, event)
+                if outcome in (Outcome.RETRY, Outcome.UNAVAILABLE):
+                    return outcome
+                decision = self._narrow(decision, tuple(rest))
+            self._recorded[service.key] = recorded
+            self._recorded.move_to_end(service.key)
+            if len(self._recorded) > _REMEMBERED:
+                self._recorded.popitem(last=False)
+        self._decisions.finish(service.key, decision)
+        return Outcome.DONE
 
-    def _tell(self, notice: Notice) -> None:
-        self._recorder.record(notice.service, notice.event)
-        if (namespace := self._mirror()) is not None:
-            self._recorder.record(notice.service, notice.event, namespace=namespace)
-        self.counts.events += 1
+    def _narrow(self, decision: Decision, events: tuple[PlanEvent, ...]) -> Decision:
+        """The status is written, and Events but these."""
+        rest = Decision(decision.service, None, events)
+        self._decisions.replace(decision.service.key, decision, rest)
+        return rest
+
+    def _record_notice(self, key: _NoticeKey, notice: Notice) -> Outcome:
+        outcome = self._record(notice.service, notice.event, key[2])
+        if outcome is Outcome.RETRY:
+            self._notices.retry(key)
+        elif outcome is not Outcome.UNAVAILABLE:
+            self._notices.finish(key, notice)
+        return outcome
+
+    def _record(
+        self, service: ServiceRef, event: PlanEvent, namespace: str | None = None
+    ) -> Outcome:
+        def record() -> None:
+            self._recorder.record(service, event, namespace=namespace)
+
+        outcome = self._try(service.key, record)
+        if outcome is Outcome.DONE:
+            self.counts.events += 1
+        # One that changed meanwhile is an Event that somebody else counts: it is recorded.
+        return Outcome.FINAL if outcome is Outcome.CONFLICT else outcome
+
+    def _try(self, key: ObjectKey, action: Callable[[], None]) -> Outcome:
+        outcome = self._attempts.outcome(action)
+        if outcome is Outcome.DONE:
+            self.counts.last_error = ""
+            self._failed.clear()
+        elif outcome in (Outcome.RETRY, Outcome.UNAVAILABLE):
+            self.counts.errors += 1
+            self.counts.last_error = self._attempts.error
+            self._failed.add(key)
+        else:
+            self.counts.refused += 1
+        return outcome
+
+
+def _notice_keys(service: ObjectKey, message: str, mirror: str | None) -> list[_NoticeKey]:
+    """The Event in the namespace of its Service, and the one in the mirror."""
+    mirrored = mirror not in (None, service.namespace)
+    return [(service, message, namespace) for namespace in (None, *([mirror] if mirrored else ()))]
 
 
 def _joined(older: Decision | None, newer: Decision) -> Decision:
-    """The newer decision, with what the older has not told yet if both come to the same.
+    """The newer decision, with Events of the older that are not recorded if both come to the same.
 
     A Service that changes between decision and write is decided anew; to the planner what it gave
-    before is no news then, but nobody was told.
+    before is no news then, but nobody has heard of it.
     """
     if (
         older is None
@@ -239,12 +247,3 @@ def _joined(older: Decision | None, newer: Decision) -> Decision:
         return newer
     rest = tuple(event for event in newer.events if event not in older.events)
     return Decision(newer.service, newer.status, older.events + rest)
-
-
-class _Outcome(Enum):
-    """What became of a write."""
-
-    DONE = 1
-    STALE = 2  # pointless by now
-    CONFLICT = 3  # the Service changed meanwhile: to be decided anew
-    FAILED = 4  # to be tried again

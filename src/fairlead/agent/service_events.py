@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nodeAssigned, announceFailed: telling on a Service what this edge does (MetalLB's words)."""
+"""nodeAssigned, announceFailed: Events of a Service about what this edge does (MetalLB's words)."""
 
 from collections.abc import Callable, Iterable
 
-from fairlead.agent.publisher import Notice
+from fairlead.agent.publisher import Notice, NoticeChanges
 from fairlead.cluster.writes import ServiceRef
 from fairlead.edge.parts import interfaces_of
 from fairlead.edge.vips import StandingVips
@@ -16,54 +16,60 @@ Row = tuple[ObjectKey, str]
 class AssignmentNotices:
     """Turns "these addresses stand here" into Events, only where that is news.
 
-    What stood here when the agent started is no news: a restart tells nothing.
+    What stood here when the agent started is no news: a restart records nothing.
     """
 
     def __init__(self, edge: str, find: Callable[[ObjectKey], ServiceRef | None]) -> None:
         self._edge, self._find = edge, find
-        self._told: set[Row] | None = None
+        self._announced: set[Row] | None = None
 
-    def news(self, servers: Iterable[VirtualServer], vips: StandingVips) -> list[Notice]:
-        """Notices for what this edge announces now and did not at the last call."""
+    def changes(self, servers: Iterable[VirtualServer], vips: StandingVips) -> NoticeChanges:
+        """What this edge announces now and did not at the last call, and the other way round."""
         rows: set[Row] = set()
         for server in servers:
             if server.address in vips.lan:
                 rows.add((server.service, "layer2"))
             if server.address in vips.link:
                 rows.add((server.service, "bgp"))
-        told, self._told = self._told, rows
-        if told is None:
-            return []
-        return [
-            Notice(ref, self._event(protocol))
-            for key, protocol in sorted(rows - told)
-            if (ref := self._find(key)) is not None
-        ]
+        before, self._announced = self._announced, rows
+        if before is None:
+            return NoticeChanges()
+        texts = {way: self._text(way) for way in ("layer2", "bgp")}
+        return NoticeChanges(
+            new=tuple(
+                Notice(ref, PlanEvent("Normal", "nodeAssigned", texts[way]))
+                for key, way in sorted(rows - before)
+                if (ref := self._find(key)) is not None
+            ),
+            over=tuple((key, texts[way]) for key, way in sorted(before - rows)),
+        )
 
-    def _event(self, protocol: str) -> PlanEvent:
-        text = f'announcing from node "{self._edge}" with protocol "{protocol}"'
-        return PlanEvent("Normal", "nodeAssigned", text)
+    def _text(self, way: str) -> str:
+        return f'announcing from node "{self._edge}" with protocol "{way}"'
 
 
 class FailureNotices:
     """Turns "this edge should announce it and can't" into Events, once for each failure.
 
-    Unlike an assignment, a failure that is there at the start is told: somebody has to act.
+    Unlike an assignment, a failure that is there at the start is recorded: somebody has to act.
     """
 
     def __init__(self, find: Callable[[ObjectKey], ServiceRef | None]) -> None:
         self._find = find
-        self._told: set[Row] = set()
+        self._failures: set[Row] = set()
 
-    def news(self, failures: Iterable[Row]) -> list[Notice]:
-        """Notices for failures, by Service and sentence, that the last call did not have."""
+    def changes(self, failures: Iterable[Row]) -> NoticeChanges:
+        """Failures, by Service and sentence, that the last call did not have, and those it had."""
         rows = set(failures)
-        new, self._told = rows - self._told, rows
-        return [
-            Notice(ref, PlanEvent("Warning", "announceFailed", text))
-            for key, text in sorted(new)
-            if (ref := self._find(key)) is not None
-        ]
+        before, self._failures = self._failures, rows
+        return NoticeChanges(
+            new=tuple(
+                Notice(ref, PlanEvent("Warning", "announceFailed", text))
+                for key, text in sorted(rows - before)
+                if (ref := self._find(key)) is not None
+            ),
+            over=tuple(sorted(before - rows)),
+        )
 
 
 def planned_failures(failed: Iterable[NotAnnounced]) -> list[Row]:

@@ -5,10 +5,10 @@ Apart from the announcer, so that a BIRD that hangs delays no announcement.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from fairlead.agent.worker import Worker
 from fairlead.edge.bird_control import CONTROL_SOCKET
 from fairlead.edge.bird_sessions import Session, sessions
 from fairlead.edge.status_file import SessionReport
@@ -35,17 +35,18 @@ class SessionWatch:
     ) -> None:
         """Watch the sessions of these peers; nothing runs before `start`."""
         self._peers, self._control = peers, control
-        self._stopped = threading.Event()
+        self._worker = Worker("sessions", self._again)
         self.reports: tuple[SessionReport, ...] = ()
         self.bird: bool | None = None
 
     def start(self) -> None:
         """Begin to look."""
-        threading.Thread(target=self._run, name="sessions", daemon=True).start()
+        self._worker.start()
+        self._worker.look()
 
     def stop(self) -> None:
         """End soon."""
-        self._stopped.set()
+        self._worker.stop()
 
     def look(self) -> None:
         """Ask once."""
@@ -59,15 +60,14 @@ class SessionWatch:
             log.log(logging.INFO if bird else logging.WARNING, "BIRD %s",
                     "answers" if bird else "does not answer")  # fmt: skip
         reports = session_reports(self._peers(), found)
-        self._tell(reports)
+        self._log_changes(reports)
         self.reports, self.bird = reports, bird
 
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            self.look()
-            self._stopped.wait(_SECONDS)
+    def _again(self) -> float:
+        self.look()
+        return _SECONDS
 
-    def _tell(self, reports: tuple[SessionReport, ...]) -> None:
+    def _log_changes(self, reports: tuple[SessionReport, ...]) -> None:
         before = {one.peer: one.up for one in self.reports}
         for one in reports:
             if before.get(one.peer, False) is not one.up:

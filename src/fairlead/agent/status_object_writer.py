@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_network
 
-from fairlead.agent.attempts import Attempts
+from fairlead.agent.attempts import Attempts, Outcome
 from fairlead.agent.heartbeat import BEAT_SECONDS, Heartbeat, Liveness
 from fairlead.agent.worker import Worker
-from fairlead.cluster.client import ApiError
 from fairlead.cluster.status_objects import Report, ReportKind, ReportStore
 from fairlead.edge.vips import StandingVips
 from fairlead.model.names import IPAddress, IPNetwork, ObjectKey
@@ -26,10 +25,6 @@ from fairlead.model.plan import BgpAnnouncement, VirtualServer
 log = logging.getLogger(__name__)
 
 _GATHER_SECONDS = 0.1  # a failover moves many addresses one after the other
-# Answers that concern one object: gone or changed meanwhile, refused by the schema.
-_ITS_OWN = frozenset({400, 404, 409, 422})
-# Answers that the next try would get again: no right (an older account), no such thing.
-_FINAL = frozenset({400, 403, 404, 405, 422})
 _PAUSE_SECONDS = 0.005  # between writes: thousands of them must not crowd out anything
 
 
@@ -108,13 +103,14 @@ class ReportWriter:
         self._store, self._heartbeat, self._liveness = store, heartbeat, liveness
         self._edge, self._edges, self._leading = edge, edges, leading
         self._rows = rows
-        self._attempts = Attempts(log, "status objects", _FINAL)
+        self._attempts = Attempts(log, "status objects")
+        self._beats = Attempts(log, "sign of life")
         self._worker = Worker(
-            "reports",
-            lambda: self._attempts.attempt(self._pass),
+            "status-objects",
+            lambda: self._attempts.whole_pass(self._pass),
             gather=_GATHER_SECONDS,
             idle_seconds=BEAT_SECONDS / 2,
-            meanwhile=lambda: self._attempts.attempt(self._heartbeat.beat),
+            meanwhile=self._beat,
         )
 
     def start(self) -> None:
@@ -134,49 +130,54 @@ class ReportWriter:
         """Whether nothing waits and nothing is being written."""
         return self._worker.idle
 
-    def _pass(self) -> None:
-        self._attempts.attempt(self._heartbeat.beat)
-        wanted = self._rows()
-        for kind in ReportKind:
-            self._make_true(kind, {key: row for (of, key), row in wanted.items() if of is kind})
-        if self._leading():
-            self._clean()
+    def _beat(self) -> None:
+        if self._beats.outcome(self._heartbeat.beat) is Outcome.DONE:
+            self._beats.all_well()
 
-    def _make_true(self, kind: ReportKind, wanted: dict[ObjectKey, Report]) -> None:
+    def _pass(self) -> bool:
+        """Compare and write; False where an object changed meanwhile."""
+        self._beat()
+        wanted = self._rows()
+        done = [
+            self._make_true(kind, {key: row for (of, key), row in wanted.items() if of is kind})
+            for kind in ReportKind
+        ]
+        return all(done) and (not self._leading() or self._clean())
+
+    def _make_true(self, kind: ReportKind, wanted: dict[ObjectKey, Report]) -> bool:
         found = self._store.own(kind, self._edge)
         if found is None:
-            return  # no such definition: nobody wants to be told
+            return True  # no such definition: nobody wants to know
+        writes: list[Callable[[], None]] = []
         missing = dict(wanted)
         for one in found:
             report = missing.get(one.service)
             if report is None or not one.is_about(report):
-                self._write(partial(self._store.delete, kind, one))
+                writes.append(partial(self._store.delete, kind, one))
                 continue
             del missing[one.service]  # a second one about the same Service is deleted
             if not one.tells(report):
-                self._write(partial(self._store.mend, one, report))
-        for report in missing.values():
-            self._write(partial(self._store.create, report))
+                writes.append(partial(self._store.mend, one, report))
+        writes += (partial(self._store.create, report) for report in missing.values())
+        return self._write(writes)
 
-    def _clean(self) -> None:
-        """Delete what edges told that left the inventory or fell silent."""
+    def _clean(self) -> bool:
+        """Delete objects of edges that left the inventory or fell silent."""
         others = [edge for edge in self._edges if edge != self._edge]
         alive = [self._edge, *self._liveness.alive(others)]
-        for kind in ReportKind:
-            for one in self._store.of_others(kind, alive):
-                self._write(partial(self._store.delete, kind, one))
-                log.info(
-                    "status object of an absent edge deleted",
-                    extra={"fields": {"object": one.metadata.name, "service": one.service}},
-                )
+        absent = [(kind, one) for kind in ReportKind for one in self._store.of_others(kind, alive)]
+        for _, one in absent:
+            log.info(
+                "status object of an absent edge is deleted",
+                extra={"fields": {"object": one.metadata.name, "service": one.service}},
+            )
+        return self._write([partial(self._store.delete, kind, one) for kind, one in absent])
 
-    def _write(self, action: Callable[[], None]) -> None:
-        """One write; an object that changed meanwhile or is refused must not hold up the others."""
-        try:
-            action()
-        except ApiError as error:
-            if error.status not in _ITS_OWN:
-                raise
-            self._attempts.complain(error)
-        self._attempts.attempt(self._heartbeat.beat)  # a long pass must not look like death
-        time.sleep(_PAUSE_SECONDS)
+    def _write(self, writes: Iterable[Callable[[], None]]) -> bool:
+        """Write objects one after the other; False where one must be written again."""
+        complete = True
+        for write in writes:
+            complete &= self._attempts.one_of_many(write)
+            self._beat()  # a long pass must not look like death
+            time.sleep(_PAUSE_SECONDS)
+        return complete

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fairlead.agent.planning import EdgePlanning
-from fairlead.agent.pool_writer import PoolReport, PoolWriter, pool_reports
+from fairlead.agent.pool_writer import PoolState, PoolWriter, pool_states
 from fairlead.cluster.client import KubeApi
 from fairlead.cluster.writes import EventRecorder
 from fairlead.model.names import ObjectKey
@@ -35,20 +35,20 @@ class Harness:
     def __init__(self, server: ScriptedApi, folder: Path) -> None:
         api = KubeApi(server.kubeconfig(folder))
         self.server, self.leading = server, True
-        self.reports = [PoolReport(KEY, USAGE, "")]
+        self.states = [PoolState(KEY, USAGE, "")]
         self.passes = 0
         self.writer = PoolWriter(
             api,
             EventRecorder(api, "edge1"),
             leading=lambda: self.leading,
-            reports=self.ask,
+            states=self.ask,
         )
         self.writer._worker.backoff.first = 0.01
         self.writer.start()
 
-    def ask(self) -> list[PoolReport]:
+    def ask(self) -> list[PoolState]:
         self.passes += 1
-        return self.reports
+        return self.states
 
     def look(self, *touched: ObjectKey) -> None:
         before = self.passes
@@ -89,7 +89,7 @@ def test_other_truth_is_written(server: ScriptedApi, harness: Harness) -> None:
     server.on("GET", POOL, stands(COUNTERS), stands(COUNTERS))
     server.on("PATCH", f"{POOL}/status", OK)
     harness.look()
-    harness.reports = [PoolReport(KEY, PoolUsage("p", 4, 0, 4, 0), "")]
+    harness.states = [PoolState(KEY, PoolUsage("p", 4, 0, 4, 0), "")]
     harness.look()
     eventually(lambda: harness.calls("PATCH"))
     assert harness.calls("PATCH")[0]["status"]["availableIPv4"] == 0
@@ -99,7 +99,7 @@ def test_complaint_is_told_once_for_each_version(server: ScriptedApi, harness: H
     server.on("GET", POOL, stands(COUNTERS), stands(COUNTERS), stands(COUNTERS, generation=2))
     conflict = reply({"kind": "Status", "reason": "AlreadyExists", "code": 409}, 409)
     server.on("POST", EVENTS, OK, conflict, OK)
-    harness.reports = [PoolReport(KEY, USAGE, "spec.addresses[0]: 'x' is not a CIDR")]
+    harness.states = [PoolState(KEY, USAGE, "spec.addresses[0]: 'x' is not a CIDR")]
     for count in (1, 2, 3):
         harness.look(KEY)
         eventually(lambda count=count: server.count("POST", EVENTS) == count)
@@ -157,7 +157,7 @@ def error(name: str, message: str = "is bad", **fields: Any) -> ObjectError:
     return ObjectError(**{**given, "name": name, "message": message, **fields})
 
 
-def test_reports_of_objects_in_force_unusable_and_elsewhere() -> None:
+def test_states_of_objects_in_force_unusable_and_elsewhere() -> None:
     inventory_pool = pool("lan", "10.9.0.0/29")
     lan = type(inventory_pool)(name="lan", ranges=inventory_pool.ranges)
     index = PoolIndex([lan, pool("p", "10.0.0.0/30")], (), ["gone"])
@@ -169,7 +169,7 @@ def test_reports_of_objects_in_force_unusable_and_elsewhere() -> None:
         error("q", "elsewhere", namespace="shop", field="metadata.namespace"),
         error("adv", kind="L2Advertisement"),
     ]
-    texts = {str(r.key): (r.usage, r.complaint) for r in pool_reports(
+    texts = {str(r.key): (r.usage, r.complaint) for r in pool_states(
         index, "metallb-system", usage, errors
     )}  # fmt: skip
     says = "spec.addresses: is bad; "

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.agent.publisher import Decision, Notice, Publisher
+from fairlead.agent.publisher import Decision, Notice, NoticeChanges, Publisher
 from fairlead.cluster.client import KubeApi
 from fairlead.cluster.writes import EventRecorder, IngressStatus, ServiceRef
 from fairlead.model.names import ObjectKey
@@ -38,7 +38,7 @@ class Harness:
             conflict=self.conflicts.append,
             mirror_namespace=lambda: self.mirror,
         )
-        self.publisher._backoff.first = 0.01
+        self.publisher._worker.backoff.first = 0.01
         self.publisher.start()
 
     def idle(self) -> None:
@@ -259,11 +259,108 @@ def test_node_assigned_is_mirrored_where_people_look(server: ScriptedApi, harnes
     server.on("POST", EVENTS_PATH, OK)
     server.on("POST", mirrored, OK)
     event = PlanEvent("Normal", "nodeAssigned", 'announcing from node "edge1" with protocol "bgp"')
-    harness.publisher.notify([Notice(ref(), event)])
+    harness.publisher.notify(NoticeChanges(new=(Notice(ref(), event),)))
     eventually(lambda: server.count("POST", mirrored))
     body = server.requests[-1][3]
     assert body["metadata"]["namespace"] == body["involvedObject"]["namespace"] == "metallb-system"
     assert body["related"]["namespace"] == "shop"
+
+
+NOTE = PlanEvent("Normal", "nodeAssigned", 'announcing from node "edge1" with protocol "bgp"')
+MIRROR_PATH = "/api/v1/namespaces/metallb-system/events"
+
+
+def noting(service: ServiceRef, event: PlanEvent = NOTE) -> NoticeChanges:
+    return NoticeChanges(new=(Notice(service, event),))
+
+
+@pytest.mark.parametrize("trouble", [429, 500, 503])
+def test_node_assigned_is_tried_again_and_its_mirror_apart_from_it(
+    server: ScriptedApi, harness: Harness, trouble: int
+) -> None:
+    harness.mirror = "metallb-system"
+    server.on("POST", EVENTS_PATH, *[failing(trouble)] * 3, OK)
+    server.on("POST", MIRROR_PATH, *[failing(trouble)] * 2, OK)
+    harness.publisher.notify(noting(ref()))
+    harness.idle()
+    assert server.count("POST", EVENTS_PATH) == 4
+    assert server.count("POST", MIRROR_PATH) == 3
+    assert harness.publisher.counts.events == 2
+
+
+@pytest.mark.parametrize("answer", [403, 404, 410, 422])
+def test_node_assigned_is_given_up_where_it_can_never_be_written(
+    server: ScriptedApi, harness: Harness, answer: int
+) -> None:
+    server.on("POST", EVENTS_PATH, failing(answer), OK)
+    harness.publisher.notify(noting(ref()))
+    harness.idle()
+    assert server.count("POST", EVENTS_PATH) == 1
+
+
+def test_node_assigned_is_given_up_when_it_is_true_no_more(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    harness.mirror = "metallb-system"
+    for path in (EVENTS_PATH, MIRROR_PATH):
+        server.on("POST", path, *[failing(500)] * 99)
+    harness.publisher.notify(noting(ref()))
+    eventually(lambda: server.count("POST", EVENTS_PATH) > 1)
+    assert harness.publisher.backlog == 2
+    harness.publisher.notify(NoticeChanges(over=((KEY, NOTE.message),)))
+    harness.idle()
+
+
+def test_of_the_same_notice_only_the_newest_is_tried_again(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    server.on("POST", EVENTS_PATH, *[failing(500)] * 2, OK)
+    harness.publisher.notify(noting(ref()))
+    eventually(lambda: server.requests)
+    harness.publisher.notify(noting(ServiceRef(KEY, "uid-2", "1")))
+    harness.idle()
+    uids = [body["involvedObject"]["uid"] for _, _, _, body, _ in server.requests]
+    assert uids == ["uid-1", "uid-2", "uid-2"]
+
+
+def test_service_that_fails_does_not_hold_up_another(server: ScriptedApi, harness: Harness) -> None:
+    server.on("PATCH", STATUS_PATH, *[failing(500)] * 99)
+    harness.publisher.offer([Decision(ref(), SOME_STATUS)])
+    eventually(lambda: server.count("PATCH", STATUS_PATH) == 5)  # it waits 0.8 s by now
+    path = "/api/v1/namespaces/shop/services/other/status"
+    server.on("PATCH", path, OK)
+    harness.publisher.offer(
+        [Decision(ServiceRef(ObjectKey("shop", "other"), "u", "3"), SOME_STATUS)]
+    )
+    eventually(lambda: server.count("PATCH", path))
+    assert server.count("PATCH", STATUS_PATH) < 7
+
+
+def test_event_that_was_recorded_is_not_repeated_when_the_next_one_fails(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    server.on("POST", EVENTS_PATH, OK, failing(500), OK)
+    harness.publisher.offer([Decision(ref(), None, (ASSIGNED, REFUSED))])
+    harness.idle()
+    reasons = [body["reason"] for _, _, _, body, _ in server.requests]
+    assert reasons == ["IPAllocated", "AllocationFailed", "AllocationFailed"]
+
+
+def test_api_server_that_is_away_is_asked_with_one_request_at_a_time(
+    server: ScriptedApi, harness: Harness
+) -> None:
+    waits: list[float] = []
+    harness.publisher._worker.backoff.draw = lambda _, bound: waits.append(bound) or 0.0
+    refs = [ServiceRef(ObjectKey("shop", f"s{i}"), "u", "1") for i in range(50)]
+    paths = [f"/api/v1/namespaces/shop/services/s{i}/status" for i in range(50)]
+    server.on("PATCH", paths[0], *[failing(429)] * 4, OK)
+    for path in paths[1:]:
+        server.on("PATCH", path, OK)
+    harness.publisher.offer([Decision(one, SOME_STATUS) for one in refs])
+    harness.idle()
+    written = [path for _, path, *_ in server.requests]
+    assert written == [paths[0]] * 4 + paths
+    assert waits == [0.01, 0.02, 0.04, 0.08]
 
 
 def test_missing_right_is_said_and_does_not_block_others(

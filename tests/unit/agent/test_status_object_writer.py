@@ -252,7 +252,7 @@ def test_an_outage_is_tried_again(bench: Bench) -> None:
     bench.shelf.error = ApiError("GET", "/x", 503)
     bench.wanted = rows(l2())
     bench.writer.look()
-    eventually(lambda: bench.writer._attempts.complaint)
+    eventually(lambda: bench.writer._attempts.error)
     bench.shelf.error = None
     eventually(lambda: bench.writer.idle)
     assert bench.shelf.writes == ["create L2 shop/web"]

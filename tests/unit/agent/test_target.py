@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from fairlead.agent.planning import is_filtered
+from fairlead.agent.publisher import NoticeChanges
 from fairlead.agent.service_events import FailureNotices, missing_failures, planned_failures
 from fairlead.agent.target import EdgeTarget
 from fairlead.cluster.peer_secrets import PeerSecret, SecretWire, peer_secret
@@ -101,18 +102,18 @@ def test_interfaces_and_stable_addresses_of_all_instances() -> None:
     assert replace(target, announce=frozenset()).advertised == ()
 
 
-def test_failures_are_told_once_also_at_the_start() -> None:
+def test_failures_are_recorded_once_also_at_the_start() -> None:
     web = ObjectKey("web", "shop")
     notices = FailureNotices(lambda key: ServiceRef(key, "uid", "1") if key == web else None)
     failed = NotAnnounced(
         service=web, edge="edge1", way=Announce.VRRP, reason="announceFailed", message="no eth7"
     )
-    (told,) = notices.news(planned_failures([failed]))
-    assert (told.event.type, told.event.reason) == ("Warning", "announceFailed")
-    assert told.event.message == "no eth7"
-    assert notices.news(planned_failures([failed])) == []
-    assert notices.news([]) == []
-    assert len(notices.news(planned_failures([failed]))) == 1
+    (new,) = notices.changes(planned_failures([failed])).new
+    assert (new.event.type, new.event.reason) == ("Warning", "announceFailed")
+    assert new.event.message == "no eth7"
+    assert notices.changes(planned_failures([failed])) == NoticeChanges()
+    assert notices.changes([]) == NoticeChanges(over=((web, new.event.message),))
+    assert len(notices.changes(planned_failures([failed])).new) == 1
 
 
 def test_an_interface_that_this_machine_lacks_fails_its_services() -> None:

@@ -3,6 +3,7 @@
 
 import logging
 import queue
+import threading
 
 import pytest
 
@@ -12,13 +13,13 @@ WAIT = 20
 
 
 class Passes:
-    """Work that follows a script: True and False are answers, an error is raised."""
+    """Work that follows a script: True, False and seconds are answers, an error is raised."""
 
-    def __init__(self, *script: bool | Exception) -> None:
+    def __init__(self, *script: float | Exception) -> None:
         self._script = list(script)
-        self.made: queue.Queue[bool | Exception] = queue.Queue()
+        self.made: queue.Queue[float | Exception] = queue.Queue()
 
-    def __call__(self) -> bool:
+    def __call__(self) -> float:
         outcome = self._script.pop(0) if self._script else True
         self.made.put(outcome)
         if isinstance(outcome, Exception):
@@ -68,3 +69,22 @@ def test_a_pass_that_raises_is_done_again_and_complains_once(caplog: pytest.LogC
             passes.made.get(timeout=WAIT)
     worker.stop()
     assert len(caplog.records) == 2  # it had gone well in between, so it is news again
+
+
+def test_a_pass_that_names_a_time_is_made_again_by_then_or_at_a_look():
+    passes = Passes(0.01, 3600.0, True)
+    worker = worker_for(passes)
+    worker.start()
+    worker.look()
+    assert [passes.made.get(timeout=WAIT) for _ in range(2)] == [0.01, 3600.0]
+    worker.look()
+    assert passes.made.get(timeout=WAIT) is True
+    worker.stop()
+
+
+def test_the_last_word_is_spoken_in_the_thread_before_stop_returns():
+    said = []
+    worker = Worker("painter", Passes(), last=lambda: said.append(threading.current_thread().name))
+    worker.start()
+    worker.stop(grace=WAIT)
+    assert said == ["painter"]
