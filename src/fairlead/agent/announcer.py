@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from fairlead.agent.edgelock import SharedEdgeLock
+from fairlead.agent.handover import HANDOVER_LOOK, Handover
 from fairlead.backoff import Backoff
 from fairlead.edge.address_events import AddressEvents
 from fairlead.edge.parts import AnyPart, Parts, Target
@@ -75,6 +76,7 @@ class Announcer:
         open_tools: Opens parts and sockets, closed at the end.
         done: Told the generation of a pass that ended, and whether every part is true.
         vips: Told the VIPs that stand here, when they change.
+        bgp_up: Whether some BGP session of this edge is up.
     """
 
     def __init__(
@@ -85,8 +87,10 @@ class Announcer:
         *,
         done: Callable[[int, bool], None],
         vips: Callable[[StandingVips], None],
+        bgp_up: Callable[[], bool] = lambda: True,
         resync: float = 30.0,
     ) -> None:
+        self._handover = Handover(bgp_up)
         self._open_tools, self._lock, self._keepalived = open_tools, lock, keepalived
         self._done, self._tell_vips, self._resync = done, vips, resync
         self._asked: tuple[int, Target] | None = None
@@ -165,12 +169,14 @@ class Announcer:
         if now >= self._reread:  # a resync: everything is read, whatever was made true before
             self._known, self._reread = {}, now + self._resync * _EARLIEST
         before, known_errors = self.state.failures, self.state.bird_errors
+        waiting = self._handover.waiting(parts, asked[1], now)
         with self._lock():
             outcome = walk(
                 without_ipvs(parts),
                 asked[1],
                 standing=self.state.vips.all() if self.state.vips else (),
                 known=self._known,
+                skip=waiting,
                 note=lambda name, error: _log(name, error, before),
             )
         self._known = outcome.desired
@@ -189,7 +195,9 @@ class Announcer:
             log.info(
                 "announcements changed", extra={"fields": {"parts": ",".join(outcome.changed)}}
             )
-        self._ended(asked, complete=not outcome.failed)
+        self._ended(asked, complete=not (outcome.failed or waiting))
+        if waiting:
+            self._due = min(self._due, now + HANDOVER_LOOK)
 
     def _ended(self, asked: tuple[int, Target], *, complete: bool) -> None:
         """A pass ended: note when the next is due, tell who waits for this generation."""

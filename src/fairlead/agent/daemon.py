@@ -155,6 +155,7 @@ class Agent:
                 AnnouncementDone(generation, complete)
             ),
             vips=lambda vips: self._queue.put(VipsChanged(vips)),
+            bgp_up=lambda: any(session.up for session in self._sessions.reports),
             resync=config.resync_seconds,
         )
 

@@ -3,6 +3,7 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,7 @@ def status_document(view: AgentView, started: float, now: float) -> StatusDocume
     announce = around.announce
     return StatusDocument(
         version=__version__,
+        release=Path(sys.prefix).name,
         edge=view.edge,
         pid=os.getpid(),
         started=started,

@@ -63,6 +63,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The file's content. Times are seconds since the epoch.
 
     Attributes:
+        release: Directory of the release that runs.
         synced: Whether complete lists were applied since the start.
         trouble: Why the edge can't be changed at all, "" when it can.
         vips_on_lan, vips_on_link: Addresses that stand on the LAN interface and on the dummy link.
@@ -79,6 +80,7 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     version: str
+    release: str
     edge: str
     pid: int
     started: float

@@ -9,7 +9,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 # Values that one role registers or sets for the playbooks.
-SHARED = {"cluster_access_result", "edge_base_current"}
+SHARED = {"cluster_access_result"}
 
 
 def read(role, file):

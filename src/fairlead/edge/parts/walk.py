@@ -38,6 +38,7 @@ def walk(
     *,
     standing: Collection[IPAddress] = (),
     known: Mapping[str, object] | None = None,
+    skip: Collection[str] = (),
     note: Callable[[str, Exception], None] = lambda _name, _error: None,
 ) -> WalkOutcome:
     """Make parts true, one after the other.
@@ -48,11 +49,14 @@ def walk(
         standing: VIPs that stand here; they stay, whatever fails.
         known: What parts were asked for when they were last made true: one that is asked for the
             same is passed over. Empty at a resync, where everything is read.
+        skip: Names of parts that are left as they are for now.
         note: Told about each failure as it happens.
     """
     outcome = WalkOutcome()
     known = known or {}
     for part in parts:
+        if part.name in skip:
+            continue
         try:
             desired = part.desired(target)
             if part.name in known and known[part.name] == desired:
