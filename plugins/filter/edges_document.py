@@ -54,6 +54,7 @@ GROUP_KEYS = (
     "bgp_advertisements",
     "communities",
     "forwarding",
+    "group",
     "hold_unready",
     "l2_advertisements",
     "load_balancer_class",

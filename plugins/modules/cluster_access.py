@@ -44,6 +44,12 @@ options:
       - V(false) leaves what is there as it is.
     type: bool
     default: true
+  group:
+    description:
+      - Name of the edge group. Several may serve one cluster, each with a load balancer class of its own; the name is part of
+        names and labels of everything that is made for it.
+    type: str
+    default: default
   server:
     description:
       - URL of the API server as edges reach it; without it, the one in O(kubeconfig).
@@ -96,24 +102,25 @@ crds:
 from ansible_collections.fairlead.edge.plugins.module_utils._core import controller_module, run
 
 
-def install(api, params, check, spaces):
+def install(api, account, params, check, spaces):
     from fairlead.cluster.access import ensure_access
     from fairlead.cluster.definitions import ensure_crds
 
-    done = ensure_access(api, params["namespace"], check=check, **spaces)
+    done = ensure_access(api, account, check=check, **spaces)
     return done + ensure_crds(api, check=check) if params["crds"] else done
 
 
-def uninstall(api, params, check, spaces):
-    from fairlead.cluster.access import LABELS, remove_access
+def uninstall(api, account, params, check, spaces):
+    from fairlead.cluster.access import LABELS, other_groups, remove_access
     from fairlead.cluster.definitions import remove_crds, remove_reports
     from fairlead.cluster.namespace import remove_if_unused
 
     pools = params["pool_namespace"]
-    done = remove_reports(api, pools, check=check)
-    if params["crds"]:
+    done = remove_reports(api, pools, group=params["group"], check=check)
+    # Definitions are everybody's: they go with the last group.
+    if params["crds"] and not other_groups(api, account):
         done += remove_crds(api, check=check)
-    done += remove_access(api, params["namespace"], check=check, **spaces)
+    done += remove_access(api, account, check=check, **spaces)
     return done + remove_if_unused(api, pools, LABELS, check=check)
 
 
@@ -121,19 +128,20 @@ def act(module):
     from pathlib import Path
 
     import yaml
-    from fairlead.cluster.access import edge_kubeconfig
+    from fairlead.cluster.access import EdgeAccount, edge_kubeconfig
     from fairlead.cluster.definitions import crd_state
     from fairlead.cluster.client import KubeApi
 
     params = module.params
     admin = Path(params["kubeconfig"])
     api = KubeApi(admin)
+    account = EdgeAccount(params["namespace"], params["group"])
     present = params["state"] == "present"
     spaces = dict(
         pool_namespace=params["pool_namespace"],
         peers=params["peer_namespace"] or "",
     )
-    done = (install if present else uninstall)(api, params, module.check_mode, spaces)
+    done = (install if present else uninstall)(api, account, params, module.check_mode, spaces)
     objects = [change for change in done if change.changed]
     result = dict(
         changed=bool(objects),
@@ -147,7 +155,7 @@ def act(module):
     if present:
         pending = module.check_mode and any(change.name.startswith("Secret") for change in objects)
         result["kubeconfig"] = (
-            "" if pending else edge_kubeconfig(api, params["namespace"], admin, params["server"])
+            "" if pending else edge_kubeconfig(api, account, admin, params["server"])
         )
     return result
 
@@ -159,6 +167,7 @@ def main():
         peer_namespace=dict(type="str"),
         pool_namespace=dict(type="str", default="metallb-system"),
         crds=dict(type="bool", default=True),
+        group=dict(type="str", default="default"),
         server=dict(type="str"),
         state=dict(type="str", choices=["present", "absent"], default="present"),
     )

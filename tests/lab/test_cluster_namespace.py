@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.cluster.access import LABELS, ensure_access, get, remove_access
+from fairlead.cluster.access import LABELS, EdgeAccount, ensure_access, get, remove_access
 from fairlead.cluster.client import MERGE_PATCH, KubeApi
 from fairlead.cluster.definitions import ensure_crds
 from fairlead.cluster.namespace import remove_if_unused
@@ -44,7 +44,7 @@ def api() -> Iterator[KubeApi]:
 @pytest.fixture
 def installed(api: KubeApi) -> KubeApi:
     """Access and definitions as the role makes them, and what controllers (none runs here) add."""
-    ensure_access(api, HOME, pool_namespace=POOLS, peers=POOLS)
+    ensure_access(api, EdgeAccount(HOME), pool_namespace=POOLS, peers=POOLS)
     ensure_crds(api)
     for kind, name in (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")):
         if get(api, f"{PATH}/{kind}/{name}") is None:
@@ -74,7 +74,7 @@ def test_stays_where_somebody_else_made_it(installed: KubeApi) -> None:
 
 
 def test_goes_where_only_ours_is_left(installed: KubeApi) -> None:
-    remove_access(installed, HOME, pool_namespace=POOLS, peers=POOLS)
+    remove_access(installed, EdgeAccount(HOME), pool_namespace=POOLS, peers=POOLS)
     assert names(installed) == [f"Namespace {POOLS}"]
     found = get(installed, PATH)  # no controller runs here that would end it
     assert found is None or "deletionTimestamp" in found["metadata"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.cluster.access import ensure_access
+from fairlead.cluster.access import EdgeAccount, ensure_access
 from fairlead.cluster.client import MERGE_PATCH, KubeApi
 from fairlead.cluster.definitions import ensure_crds
 from fairlead.edge.netns import entered
@@ -40,7 +40,7 @@ def edge() -> Iterator[AgentEdge]:
     with solo_edge(cfg, mem="768M") as solo, entered(cfg.netns("cp")):
         api = KubeApi(cfg.admin_kubeconfig)
         prepare(cfg, solo, api, DOCUMENT, {"resync_seconds": 2})
-        ensure_access(api, NAMESPACE, pool_namespace=POOLS, peers=POOLS)
+        ensure_access(api, EdgeAccount(NAMESPACE), pool_namespace=POOLS, peers=POOLS)
         ensure_crds(api)
         made = AgentEdge(solo, api)
         made.guest(

@@ -73,6 +73,8 @@ class ObjectApi(ThreadingHTTPServer):
             return 201, self._store(f"{path}/{body['metadata']['name']}", body)
         if path in self.lists:
             return 200, self._page(self.lists[path], query)
+        if verb == "GET" and path.endswith("/clusterrolebindings"):
+            return 200, {"kind": "List", "metadata": {}, "items": self._selected(path, query)}
         if path not in self.objects:
             return refusal(404, "NotFound", f"{path} not found")
         if verb == "PATCH":
@@ -90,6 +92,12 @@ class ObjectApi(ThreadingHTTPServer):
             stored["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
         self.objects[path] = stored
         return stored
+
+    def _selected(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        """Objects of a collection that bear the labels (key=value) that are asked for."""
+        wanted = dict(one.split("=") for one in query["labelSelector"].split(","))
+        stored = [one for at, one in self.objects.items() if at.rpartition("/")[0] == path]
+        return [one for one in stored if wanted.items() <= one["metadata"]["labels"].items()]
 
     @staticmethod
     def _page(items: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`cluster_access`: account, rights and token for the edges."""
 
+import json
+
 import pytest
 import yaml
 
@@ -100,6 +102,41 @@ def test_absent_removes_all_of_it_and_nothing_else(api, tmp_path):
     assert done["changes"][-1] == "Namespace lb"
     assert set(api.objects) == {other, POOLS}, "the namespace of the pools may hold anything"
     assert not access(api, tmp_path, **params)["changed"]
+
+
+def test_two_groups_live_side_by_side(api, tmp_path):
+    """Also in one namespace; each is taken away without a trace in the other."""
+    access(api, tmp_path)
+    first = json.loads(json.dumps(api.objects))
+    done = access(api, tmp_path, group="public")
+    assert done["changes"], "it has an account of its own"
+    assert all("public" in change for change in done["changes"])
+    assert {path: api.objects[path] for path in first} == first, "nothing of the first is touched"
+    assert not access(api, tmp_path)["changed"]
+    assert not access(api, tmp_path, group="public")["changed"]
+    gone = access(api, tmp_path, group="public", state="absent")
+    assert all("public" in change for change in gone["changes"])
+    assert api.objects == first
+
+
+def test_the_last_group_takes_the_shared_things_along(api, tmp_path):
+    access(api, tmp_path)
+    access(api, tmp_path, group="public")
+    access(api, tmp_path, state="absent")
+    assert "/api/v1/namespaces/fairlead-system" in api.objects
+    assert any(path.startswith(CRDS) for path in api.objects)
+    access(api, tmp_path, group="public", state="absent")
+    assert set(api.objects) <= {POOLS}
+
+
+def test_a_second_group_of_the_same_name_is_refused(api, tmp_path):
+    access(api, tmp_path)
+    before = json.loads(json.dumps(api.objects))
+    params = {"kubeconfig": api.kubeconfig(tmp_path), "namespace": "elsewhere"}
+    said = fail_module("cluster_access", params)
+    assert "fairlead_group" in said
+    assert "fairlead-system" in said
+    assert api.objects == before
 
 
 def test_the_token_is_in_no_diff(api, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from fairlead.cluster.access import edge_kubeconfig, ensure_access
+from fairlead.cluster.access import EdgeAccount, edge_kubeconfig, ensure_access
 from fairlead.cluster.client import MERGE_PATCH, KubeApi
 from fairlead_lab import controlplane, kubebuild
 from fairlead_lab.config import LabConfig
@@ -142,8 +142,8 @@ def prepare(
         "PATCH", "/api/v1/nodes/n0/status", body={"status": status}, content_type=MERGE_PATCH
     )
     controlplane.start_controllers(cfg, kubebuild.ensure(cfg))  # tokens of ServiceAccounts
-    ensure_access(api, NAMESPACE)
-    text = edge_kubeconfig(api, NAMESPACE, cfg.admin_kubeconfig)
+    ensure_access(api, EdgeAccount(NAMESPACE))
+    text = edge_kubeconfig(api, EdgeAccount(NAMESPACE), cfg.admin_kubeconfig)
     (solo.shared / "kubeconfig").write_text(text)
     document = {
         "edges": [

@@ -42,7 +42,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         kubeconfig: None takes the service account of a pod.
         inventory: The inventory document.
         namespace: Where the Lease lives.
-        lease: Name of the Lease; all edges of a group share it.
+        lease: Name of the Lease; all edges of a group share it, and the group's name is put behind
+            it where it is not the default group.
         metrics_listen: `address:port` of the Prometheus endpoint, "" for none.
         resync_seconds: How often everything is compared anew (with a tenth of jitter); this is what
             repairs changes made by others, since IPVS tells nobody about them.

@@ -7,6 +7,7 @@ import msgspec
 
 from fairlead.cluster.configuration_states import Component, ConfigState, Reason
 from fairlead.cluster.watch import WatchState
+from fairlead.model.groups import DEFAULT_GROUP
 from fairlead.model.plan import ObjectError
 
 CONFIGURATION = frozenset(
@@ -52,14 +53,15 @@ def findings(
     return Findings(tuple(error for error in errors if error.kind in CONFIGURATION), unread)
 
 
-def speaker_state(edge: str, findings: Findings) -> ConfigState:
+def speaker_state(edge: str, findings: Findings, group: str = DEFAULT_GROUP) -> ConfigState:
     """What an edge tells: of all kinds."""
-    return ConfigState(Component.SPEAKER, edge, *_verdict(CONFIGURATION, findings))
+    verdict = _verdict(CONFIGURATION, findings)
+    return ConfigState(Component.SPEAKER, edge, *verdict, group=group)
 
 
-def controller_state(findings: Findings) -> ConfigState:
+def controller_state(findings: Findings, group: str = DEFAULT_GROUP) -> ConfigState:
     """What the leader tells beside that: of what addresses are given from."""
-    return ConfigState(Component.CONTROLLER, "", *_verdict(_CONTROLLER, findings))
+    return ConfigState(Component.CONTROLLER, "", *_verdict(_CONTROLLER, findings), group=group)
 
 
 def _verdict(kinds: frozenset[str], findings: Findings) -> tuple[Reason, str]:

@@ -16,6 +16,7 @@ from fairlead.agent.configuration_state import Findings, controller_state, speak
 from fairlead.agent.heartbeat import Liveness
 from fairlead.agent.worker import Worker
 from fairlead.cluster.configuration_states import KIND, ConfigStateStore
+from fairlead.model.groups import DEFAULT_GROUP
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,9 @@ class ConfigStateWriter:
         edge: str,
         edges: Sequence[str],
         leading: Callable[[], bool],
+        group: str = DEFAULT_GROUP,
     ) -> None:
+        self._group = group
         self._store, self._liveness, self._findings = store, liveness, findings
         self._edge, self._edges, self._leading = edge, edges, leading
         self._seen: _Seen | None = None
@@ -75,9 +78,9 @@ class ConfigStateWriter:
         """Compare and write; False where an object changed meanwhile."""
         if (found := self._findings()) is None:
             return True
-        states = [speaker_state(self._edge, found)]
+        states = [speaker_state(self._edge, found, self._group)]
         if self._leading():
-            states.append(controller_state(found))
+            states.append(controller_state(found, self._group))
         done = [
             self._attempts.one_of_many(partial(self._store.make_true, state)) for state in states
         ]

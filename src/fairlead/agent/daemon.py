@@ -60,6 +60,7 @@ from fairlead.edge.process import DaemonWatch
 from fairlead.edge.systemd import Notifier
 from fairlead.edge.vips import LinkVipReader, StandingVips
 from fairlead.model.errors import FairleadError
+from fairlead.model.groups import named
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.names import Announce, ObjectKey
 
@@ -127,7 +128,9 @@ class Agent:
 
     def _make_elector(self) -> Elector:
         config = self._config
-        store = KubeLeaseStore(self._api, config.namespace, config.lease)
+        store = KubeLeaseStore(
+            self._api, config.namespace, named(config.lease, self._inventory.group)
+        )
         election = Election(store, self._edge.name)
         return Elector(election, lambda leading: self._queue.put(LeadershipChanged(leading)))
 
@@ -160,11 +163,12 @@ class Agent:
         )
 
     def _lease_of(self, edge: str) -> KubeLeaseStore:
-        return KubeLeaseStore(self._api, self._config.namespace, f"fairlead-edge-{edge}")
+        base = named("fairlead-edge", self._inventory.group)
+        return KubeLeaseStore(self._api, self._config.namespace, f"{base}-{edge}")
 
     def _make_status_object_writer(self) -> ReportWriter:
         return ReportWriter(
-            ReportStore(self._api, self._inventory.pool_namespace),
+            ReportStore(self._api, self._inventory.pool_namespace, self._inventory.group),
             Heartbeat(self._lease_of(self._edge.name), self._edge.name),
             Liveness(self._lease_of),
             rows=self._status_rows,
@@ -175,12 +179,15 @@ class Agent:
 
     def _make_state_writer(self) -> ConfigStateWriter:
         return ConfigStateWriter(
-            ConfigStateStore(self._api, self._inventory.pool_namespace),
+            ConfigStateStore(
+                self._api, self._inventory.pool_namespace, group=self._inventory.group
+            ),
             Liveness(self._lease_of),
             findings=self._findings,
             edge=self._edge.name,
             edges=[edge.name for edge in self._inventory.edges],
             leading=self._elector.is_leader,
+            group=self._inventory.group,
         )
 
     def _make_loop(self) -> Loop:

@@ -17,18 +17,52 @@ import yaml
 
 from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi
 from fairlead.cluster.kubeconfig import KubeConfigError
+from fairlead.cluster.metadata import ObjectMeta
+from fairlead.cluster.pages import list_all, page_decoder
 from fairlead.model.errors import FairleadError
+from fairlead.model.groups import DEFAULT_GROUP, group_labels, named
 from fairlead.snapshot.resources import RESOURCES, Place
 
-ACCOUNT = "fairlead-edge"
-SECRETS = f"{ACCOUNT}-peer-secrets"
 _TOKEN_SECONDS = 30.0
 _NAMESPACES = "/api/v1/namespaces"
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_BINDINGS = f"{_RBAC}/clusterrolebindings"
 LABELS = {"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/managed-by": "ansible"}
 
 
 class AccessError(FairleadError):
     """The cluster did not give what the edges need."""
+
+
+class _Subject(msgspec.Struct):
+    name: str = ""
+    namespace: str = ""
+
+
+class _Binding(msgspec.Struct):
+    metadata: ObjectMeta
+    subjects: list[_Subject] | None = None
+
+
+_DECODE = page_decoder(_Binding)
+
+
+@dataclass(frozen=True)
+class EdgeAccount:
+    """The account of an edge group, and where it is at home."""
+
+    namespace: str
+    group: str = DEFAULT_GROUP
+
+    @property
+    def name(self) -> str:
+        """Of the account, its roles, its bindings and its token."""
+        return named("fairlead-edge", self.group)
+
+    @property
+    def secrets(self) -> str:
+        """Of the role that reads Secrets of BGP peers, and its binding."""
+        return f"{self.name}-peer-secrets"
 
 
 @dataclass(frozen=True)
@@ -45,47 +79,43 @@ class AccessChange:
         return self.before != self.after
 
 
-def secret_objects(namespace: str, peers: str) -> list[tuple[str, dict[str, Any]]]:
+def secret_objects(account: EdgeAccount, peers: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the right to read Secrets beside BGP peers, and nowhere else."""
     rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{peers}"
+    name = account.secrets
     return [
-        (f"{rbac}/roles", _rbac("Role", SECRETS, rules=rules(Place.PEERS))),
-        (f"{rbac}/rolebindings", _binding("RoleBinding", "Role", namespace, SECRETS)),
+        (f"{rbac}/roles", _rbac(account, "Role", name, rules=rules(Place.PEERS))),
+        (f"{rbac}/rolebindings", _binding(account, "RoleBinding", "Role", name)),
     ]
 
 
-def objects(namespace: str, pool_namespace: str = "") -> list[tuple[str, dict[str, Any]]]:
+def objects(account: EdgeAccount, pool_namespace: str = "") -> list[tuple[str, dict[str, Any]]]:
     """Return (collection, object) pairs in the order in which they must be made.
 
     Args:
-        namespace: Home of account, token and Lease.
+        account: Whose; account, token and Leases are in its namespace.
         pool_namespace: Where the objects of metallb.io are, with what edges write and read there;
             "" leaves these rights out.
     """
-    rbac = "/apis/rbac.authorization.k8s.io/v1"
-    inside = f"/api/v1/namespaces/{namespace}"
+    inside = f"/api/v1/namespaces/{account.namespace}"
+    own = _object("v1", "ServiceAccount", account.name, account.group)
     return [
-        (_NAMESPACES, _object("v1", "Namespace", namespace)),
-        (f"{inside}/serviceaccounts", _object("v1", "ServiceAccount", ACCOUNT)),
-        (f"{rbac}/clusterroles", _rbac("ClusterRole", rules=rules(Place.EVERYWHERE))),
-        (f"{rbac}/clusterrolebindings", _binding("ClusterRoleBinding", "ClusterRole", namespace)),
-        (f"{rbac}/namespaces/{namespace}/roles", _rbac("Role", rules=rules(Place.HOME))),
-        (
-            f"{rbac}/namespaces/{namespace}/rolebindings",
-            _binding("RoleBinding", "Role", namespace),
-        ),
-        *_pool_rights(pool_namespace, namespace),
-        (f"{inside}/secrets", _token_secret()),
+        (_NAMESPACES, _object("v1", "Namespace", account.namespace)),
+        (f"{inside}/serviceaccounts", own),
+        (f"{_RBAC}/clusterroles", _rbac(account, "ClusterRole", rules=rules(Place.EVERYWHERE))),
+        (_BINDINGS, _binding(account, "ClusterRoleBinding", "ClusterRole")),
+        *_rights(account, account.namespace, Place.HOME),
+        *(_rights(account, pool_namespace, Place.POOLS) if pool_namespace else ()),
+        (f"{inside}/secrets", _token_secret(account)),
     ]
 
 
-def _pool_rights(where: str, account_in: str) -> list[tuple[str, dict[str, Any]]]:
-    if not where:
-        return []
-    inside = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{where}"
+def _rights(account: EdgeAccount, where: str, place: Place) -> list[tuple[str, dict[str, Any]]]:
+    """What the account may do in one namespace."""
+    inside = f"{_RBAC}/namespaces/{where}"
     return [
-        (f"{inside}/roles", _rbac("Role", rules=rules(Place.POOLS))),
-        (f"{inside}/rolebindings", _binding("RoleBinding", "Role", account_in)),
+        (f"{inside}/roles", _rbac(account, "Role", rules=rules(place))),
+        (f"{inside}/rolebindings", _binding(account, "RoleBinding", "Role")),
     ]
 
 
@@ -101,40 +131,80 @@ def rules(place: Place) -> list[dict[str, Any]]:
     ]
 
 
-def _object(version: str, kind: str, name: str, **fields: Any) -> dict[str, Any]:
-    meta: dict[str, Any] = {"name": name, "labels": dict(LABELS)}
+def _object(
+    version: str, kind: str, name: str, group: str = DEFAULT_GROUP, **fields: Any
+) -> dict[str, Any]:
+    meta: dict[str, Any] = {"name": name, "labels": LABELS | group_labels(group)}
     return {"apiVersion": version, "kind": kind, "metadata": meta, **fields}
 
 
-def _rbac(kind: str, name: str = ACCOUNT, **fields: Any) -> dict[str, Any]:
-    return _object("rbac.authorization.k8s.io/v1", kind, name, **fields)
+def _rbac(account: EdgeAccount, kind: str, name: str = "", **fields: Any) -> dict[str, Any]:
+    version = "rbac.authorization.k8s.io/v1"
+    return _object(version, kind, name or account.name, account.group, **fields)
 
 
-def _binding(kind: str, role: str, namespace: str, name: str = ACCOUNT) -> dict[str, Any]:
+def _binding(account: EdgeAccount, kind: str, role: str, name: str = "") -> dict[str, Any]:
+    name = name or account.name
+    subject = {
+        "kind": "ServiceAccount",
+        "name": account.name,
+        "namespace": account.namespace,
+    }
     return _rbac(
+        account,
         kind,
         name,
         roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name},
-        subjects=[{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}],
+        subjects=[subject],
     )
 
 
-def _token_secret() -> dict[str, Any]:
+def _token_secret(account: EdgeAccount) -> dict[str, Any]:
     # A token bound to nothing but its account: edges are no pods, and can't renew projected ones
     # while the API server is away.
-    secret = _object("v1", "Secret", ACCOUNT, type="kubernetes.io/service-account-token")
-    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": ACCOUNT}
+    kind = "kubernetes.io/service-account-token"
+    secret = _object("v1", "Secret", account.name, account.group, type=kind)
+    secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": account.name}
     return secret
 
 
+def other_groups(api: KubeApi, account: EdgeAccount) -> list[str]:
+    """Accounts of other edge groups in this cluster, `namespace/name`.
+
+    Raises:
+        AccessError: Another group goes by the same name.
+        ApiError, ApiUnavailableError: The API server refused or did not answer.
+    """
+    labels = ",".join(f"{key}={value}" for key, value in LABELS.items())
+    _, bindings = list_all(api, _BINDINGS, _DECODE, query={"labelSelector": labels})
+    found: list[str] = []
+    for one in bindings:
+        for subject in one.subjects or ():
+            if (subject.namespace, subject.name) == (account.namespace, account.name):
+                continue
+            if one.metadata.name == account.name:
+                raise AccessError(
+                    f"edges of namespace {subject.namespace} are the group {account.group!r} of "
+                    "this cluster already: give this one a name of its own (fairlead_group) and "
+                    "another load balancer class"
+                )
+            found.append(f"{subject.namespace}/{subject.name}")
+    return found
+
+
 def ensure_access(
-    api: KubeApi, namespace: str, *, pool_namespace: str = "", peers: str = "", check: bool = False
+    api: KubeApi,
+    account: EdgeAccount,
+    *,
+    pool_namespace: str = "",
+    peers: str = "",
+    check: bool = False,
 ) -> list[AccessChange]:
     """Make namespace, account, rights and token exist as they should.
 
     Args:
         api: An account that may make them.
-        namespace: Home of account and Lease.
+        account: Of the edge group, with its home.
         pool_namespace: Namespace of the objects of metallb.io, where edges write what they
             announce; "" for none. It is made if it is missing, and otherwise left as it is: it
             may be MetalLB's.
@@ -143,29 +213,42 @@ def ensure_access(
         check: Report only.
 
     Raises:
+        AccessError: Another edge group goes by the same name.
         ApiError, ApiUnavailableError: The API server refused or did not answer.
     """
+    other_groups(api, account)
     changes = []
     if pool_namespace and get(api, f"{_NAMESPACES}/{pool_namespace}") is None:
         made = _object("v1", "Namespace", pool_namespace)
         changes.append(ensure(api, _NAMESPACES, made, check))
-    wanted = objects(namespace, pool_namespace)
+    wanted = objects(account, pool_namespace)
     if peers and (get(api, f"{_NAMESPACES}/{peers}") is not None or peers == pool_namespace):
-        wanted += secret_objects(namespace, peers)
+        wanted += secret_objects(account, peers)
     return changes + [ensure(api, path, one, check) for path, one in wanted]
 
 
 def remove_access(
-    api: KubeApi, namespace: str, *, pool_namespace: str = "", peers: str = "", check: bool = False
+    api: KubeApi,
+    account: EdgeAccount,
+    *,
+    pool_namespace: str = "",
+    peers: str = "",
+    check: bool = False,
 ) -> list[AccessChange]:
     """Remove account and rights, then the namespace (with Lease and token in it).
 
-    The namespace of the pools is cluster_namespace.py's: others may use it.
+    A namespace that is another group's home as well stays. That of the pools is namespace.py's:
+    others may use it.
     """
     changes = []
-    known = objects(namespace, pool_namespace)
-    known += secret_objects(namespace, peers) if peers else []
+    known = objects(account, pool_namespace)
+    known += secret_objects(account, peers) if peers else []
+    shared_home = any(
+        other.startswith(f"{account.namespace}/") for other in other_groups(api, account)
+    )
     for path, wanted in reversed(known):
+        if path == _NAMESPACES and shared_home:
+            continue
         name = wanted["metadata"]["name"]
         found = get(api, f"{path}/{name}")
         if found is not None and not check:
@@ -228,12 +311,14 @@ def shared(wanted: Any, found: Any) -> Any:
     return found
 
 
-def edge_kubeconfig(api: KubeApi, namespace: str, admin: Path, server: str | None = None) -> str:
+def edge_kubeconfig(
+    api: KubeApi, account: EdgeAccount, admin: Path, server: str | None = None
+) -> str:
     """Return a kubeconfig for the account; waits until the cluster has filled in the token.
 
     Args:
         api: An account that may read the Secret.
-        namespace: Where the Secret is.
+        account: Whose.
         admin: Kubeconfig from which server and its CA are taken.
         server: URL of the API server as edges reach it; None takes the admin's.
 
@@ -241,7 +326,7 @@ def edge_kubeconfig(api: KubeApi, namespace: str, admin: Path, server: str | Non
         AccessError: No token came, e.g. no controller manager runs.
         KubeConfigError: The admin's kubeconfig can't be used.
     """
-    token = _token(api, namespace)
+    token = _token(api, account)
     cluster = _cluster(admin)
     document = {
         "apiVersion": "v1",
@@ -249,15 +334,15 @@ def edge_kubeconfig(api: KubeApi, namespace: str, admin: Path, server: str | Non
         "clusters": [
             {"name": "cluster", "cluster": {**cluster, "server": server or cluster["server"]}}
         ],
-        "users": [{"name": ACCOUNT, "user": {"token": token}}],
-        "contexts": [{"name": "edge", "context": {"cluster": "cluster", "user": ACCOUNT}}],
+        "users": [{"name": account.name, "user": {"token": token}}],
+        "contexts": [{"name": "edge", "context": {"cluster": "cluster", "user": account.name}}],
         "current-context": "edge",
     }
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def _token(api: KubeApi, namespace: str) -> str:
-    path = f"/api/v1/namespaces/{namespace}/secrets/{ACCOUNT}"
+def _token(api: KubeApi, account: EdgeAccount) -> str:
+    path = f"/api/v1/namespaces/{account.namespace}/secrets/{account.name}"
     deadline = time.monotonic() + _TOKEN_SECONDS
     while True:
         secret = get(api, path) or {}
@@ -266,8 +351,8 @@ def _token(api: KubeApi, namespace: str) -> str:
             return base64.b64decode(token).decode()
         if time.monotonic() > deadline:
             raise AccessError(
-                f"Secret {namespace}/{ACCOUNT} got no token in {_TOKEN_SECONDS:g} s: is a "
-                "controller manager with the token controller running?"
+                f"Secret {account.namespace}/{account.name} got no token in {_TOKEN_SECONDS:g} s: "
+                "is a controller manager with the token controller running?"
             )
         time.sleep(0.2)
 

@@ -17,6 +17,7 @@ import msgspec
 from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi
 from fairlead.cluster.collection import API_VERSION, MANAGED_LABEL, MANAGER, Collection
 from fairlead.cluster.metadata import ObjectMeta
+from fairlead.model.groups import DEFAULT_GROUP, GROUP_LABEL, group_labels, named
 
 KIND = "ConfigurationState"
 COMPONENT_LABEL = "metallb.io/component-type"
@@ -57,17 +58,19 @@ class ConfigState(msgspec.Struct, frozen=True):
     edge: str
     reason: Reason
     message: str = ""
+    group: str = DEFAULT_GROUP
 
     @property
     def name(self) -> str:
         """Name of the object."""
-        word = self.component.value[0]
+        word = named(self.component.value[0], self.group)
         return f"{word}-{self.edge}" if self.edge else word
 
     def labels(self) -> dict[str, str]:
         """Labels of the object."""
         node = {NODE_LABEL: self.edge} if self.edge else {}
-        return {COMPONENT_LABEL: self.component.value[0], **node, MANAGED_LABEL: MANAGER}
+        labels = {COMPONENT_LABEL: self.component.value[0], **node, MANAGED_LABEL: MANAGER}
+        return labels | group_labels(self.group)
 
 
 class _Condition(msgspec.Struct, rename="camel"):
@@ -90,10 +93,11 @@ class StateObject(msgspec.Struct):
     metadata: ObjectMeta
     status: _Status = msgspec.field(default_factory=_Status)
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether an edge of ours made it."""
-        return self.metadata.labels.get(MANAGED_LABEL) == MANAGER
+    def is_of(self, group: str) -> bool:
+        """Whether an edge of this group made it."""
+        labels = self.metadata.labels
+        of = labels.get(GROUP_LABEL, DEFAULT_GROUP)
+        return labels.get(MANAGED_LABEL) == MANAGER and of == group
 
 
 class ConfigStateStore:
@@ -108,17 +112,18 @@ class ConfigStateStore:
         api: KubeApi,
         namespace: str,
         *,
+        group: str = DEFAULT_GROUP,
         clock: Callable[[], dt.datetime] = lambda: dt.datetime.now(tz=dt.UTC),
     ) -> None:
         self._api, self._clock = api, clock
-        self._of = Collection(api, namespace, "configurationstates", StateObject)
+        self._of = Collection(api, namespace, "configurationstates", StateObject, group)
 
     def make_true(self, state: ConfigState) -> None:
         """Make the object tell this; writes nothing where it does, or is not ours."""
         found = self._get(state.name)
         if found is None:
             found = self._create(state)
-        elif not found.is_ours:
+        elif not found.is_of(state.group):
             return
         elif not state.labels().items() <= found.metadata.labels.items():
             found = self._patch(state.name, {"metadata": {"labels": state.labels()}})

@@ -30,6 +30,7 @@ from fairlead.crds.definition import (
 )
 from fairlead.crds.policy import service_policy
 from fairlead.crds.statuses import DERIVED
+from fairlead.model.groups import DEFAULT_GROUP
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
@@ -92,13 +93,15 @@ def remove_crds(api: KubeApi, *, check: bool = False) -> list[AccessChange]:
     return changes
 
 
-def remove_reports(api: KubeApi, namespace: str, *, check: bool = False) -> list[AccessChange]:
-    """Remove what edges told in status objects, where the definitions stay; MetalLB's are not ours.
+def remove_reports(
+    api: KubeApi, namespace: str, *, group: str = DEFAULT_GROUP, check: bool = False
+) -> list[AccessChange]:
+    """Remove status objects of a group, where the definitions stay; MetalLB's are not ours.
 
     Raises:
         ApiError, ApiUnavailableError: The API server refused or did not answer.
     """
-    store = ReportStore(api, namespace)
+    store = ReportStore(api, namespace, group)
     changes = []
     for kind in ReportKind:
         for found in store.of_all(kind):
@@ -107,11 +110,11 @@ def remove_reports(api: KubeApi, namespace: str, *, check: bool = False) -> list
             name = f"{kind.value[0]} {namespace}/{found.metadata.name}"
             shown = {"labels": found.metadata.labels, "status": found.status}
             changes.append(AccessChange(name, shown, {}))
-    return changes + _remove_states(api, namespace, check)
+    return changes + _remove_states(api, namespace, group, check)
 
 
-def _remove_states(api: KubeApi, namespace: str, check: bool) -> list[AccessChange]:
-    store = ConfigStateStore(api, namespace)
+def _remove_states(api: KubeApi, namespace: str, group: str, check: bool) -> list[AccessChange]:
+    store = ConfigStateStore(api, namespace, group=group)
     changes = []
     for found in store.of_all():
         if not check:

@@ -16,6 +16,7 @@ import msgspec
 from fairlead.cluster.client import MERGE_PATCH, KubeApi
 from fairlead.cluster.collection import API_VERSION, MANAGED_LABEL, MANAGER, Collection
 from fairlead.cluster.metadata import ObjectMeta
+from fairlead.model.groups import DEFAULT_GROUP, group_labels
 from fairlead.model.names import ObjectKey
 
 NODE_LABEL = "metallb.io/node"
@@ -97,10 +98,11 @@ class ReportObject(msgspec.Struct):
 class ReportStore:
     """The objects of one namespace; every method raises ApiError and ApiUnavailableError."""
 
-    def __init__(self, api: KubeApi, namespace: str) -> None:
-        self._api = api
+    def __init__(self, api: KubeApi, namespace: str, group: str = DEFAULT_GROUP) -> None:
+        self._api, self._group = api, group
         self._of = {
-            kind: Collection(api, namespace, kind.plural, ReportObject) for kind in ReportKind
+            kind: Collection(api, namespace, kind.plural, ReportObject, group)
+            for kind in ReportKind
         }
 
     def own(self, kind: ReportKind, edge: str) -> list[ReportObject] | None:
@@ -119,10 +121,11 @@ class ReportStore:
     def create(self, report: Report) -> None:
         """Make an object, then fill in its status."""
         kind, _, prefix = report.kind.value
+        labels = report.labels() | group_labels(self._group)
         body = {
             "apiVersion": API_VERSION,
             "kind": kind,
-            "metadata": {"generateName": prefix, "labels": report.labels()},
+            "metadata": {"generateName": prefix, "labels": labels},
         }
         data = self._api.request("POST", self._of[report.kind].path, body=body)
         self.mend(msgspec.json.decode(data, type=ReportObject), report)

@@ -13,6 +13,7 @@ import msgspec
 
 from fairlead.model.advertisement import BfdProfile, BgpAdvertisement, Community, L2Advertisement
 from fairlead.model.bgp import BfdSettings, BgpPeer, BgpSettings
+from fairlead.model.groups import DEFAULT_GROUP
 from fairlead.model.names import Announce, Forwarding, IPAddress
 from fairlead.model.pool import Pool
 
@@ -78,6 +79,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """All that the operator says about one edge group.
 
     Attributes:
+        group: Name of the edge group; part of names and labels in the cluster.
         announce: Ways by which VIPs are announced; both may be named.
         forwarding: Default forwarding mode, overridden per Service by annotation.
         load_balancer_class: Only Services of this class are ours; None: only those without one.
@@ -91,6 +93,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     edges: tuple[Edge, ...]
+    group: str = DEFAULT_GROUP
     pools: tuple[Pool, ...] = ()
     announce: tuple[Announce, ...] = (Announce.VRRP,)
     forwarding: Forwarding = Forwarding.DSR

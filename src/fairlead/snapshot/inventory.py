@@ -13,6 +13,7 @@ import msgspec
 
 from fairlead.model.bgp import BgpSettings
 from fairlead.model.errors import InventoryError, ObjectFieldError
+from fairlead.model.groups import DEFAULT_GROUP, MOST_CHARACTERS
 from fairlead.model.inventory import Edge, Inventory, ServiceSync, VrrpSettings
 from fairlead.model.names import Announce, Forwarding
 from fairlead.model.pool import Pool
@@ -81,6 +82,7 @@ class _Bgp(_Strict):
 
 class _Inventory(_Strict):
     edges: list[_Edge] = []
+    group: str = DEFAULT_GROUP
     pools: list[dict[str, Any]] = []
     announce: list[Announce] | Announce = Announce.VRRP
     forwarding: Forwarding = Forwarding.DSR
@@ -134,6 +136,7 @@ def _inventory(wire: _Inventory) -> Inventory:
     label_name(wire.pool_namespace, "pool_namespace")
     return Inventory(
         edges=edges,
+        group=_group(wire.group),
         pools=_pools(wire.pools),
         announce=tuple(way for way in Announce if way in announce),
         forwarding=wire.forwarding,
@@ -159,6 +162,12 @@ def _inventory(wire: _Inventory) -> Inventory:
         bfd_profiles=bfd_entries(wire.bfd_profiles),
         communities=community_entries(wire.communities),
     )
+
+
+def _group(text: str) -> str:
+    if len(text) > MOST_CHARACTERS:
+        raise InventoryError("group", f"{text!r} has more than {MOST_CHARACTERS} characters")
+    return label_name(text, "group")
 
 
 def _service_sync(text: str) -> ServiceSync:

@@ -245,10 +245,21 @@ def test_lists_ask_for_objects_of_ours_only(server: ScriptedApi, store: ConfigSt
     assert store.of_all() == []  # not served
     first, second = (query["labelSelector"] for _, _, query, _, _ in server.requests)
     assert first == (
-        "app.kubernetes.io/managed-by=fairlead,metallb.io/component-type=speaker,"
+        "app.kubernetes.io/managed-by=fairlead,!fairlead.io/group,"
+        "metallb.io/component-type=speaker,"
         "metallb.io/node-name notin (edge1,edge2)"
     )
-    assert second == "app.kubernetes.io/managed-by=fairlead"
+    assert second == "app.kubernetes.io/managed-by=fairlead,!fairlead.io/group"
+
+
+def test_groups_have_objects_of_their_own_names() -> None:
+    nothing = Findings()
+    assert controller_state(nothing).name == "controller"
+    assert controller_state(nothing, "public").name == "controller-public"
+    assert speaker_state("edge1", nothing).name == "speaker-edge1"
+    other = speaker_state("edge1", nothing, "public")
+    assert other.name == "speaker-public-edge1"
+    assert other.labels()["fairlead.io/group"] == "public"
 
 
 # -- the writer -----------------------------------------------------------------------------------

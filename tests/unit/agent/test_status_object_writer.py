@@ -20,6 +20,7 @@ from fairlead.cluster.status_objects import (
     ReportStore,
 )
 from fairlead.edge.vips import StandingVips
+from fairlead.model.groups import GROUP_LABEL
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import BgpAnnouncement, VirtualServer
 from support.interleave import SteppingClock
@@ -332,12 +333,27 @@ def test_lists_ask_for_objects_of_ours_only_and_follow_pages(
     ]
     assert found[0].tells(bgp())
     queries = [request[2] for request in api_server.requests]
-    assert queries[0]["labelSelector"] == f"{MANAGED_LABEL}=fairlead,{NODE_LABEL}=edge1"
+    assert (
+        queries[0]["labelSelector"] == f"{MANAGED_LABEL}=fairlead,!{GROUP_LABEL},{NODE_LABEL}=edge1"
+    )
     assert queries[1]["continue"] == "more"
     api_server.on("GET", path, reply({"metadata": {}, "items": []}))
     store.of_others(ReportKind.BGP, ["edge2", "edge1"])
     selector = api_server.requests[-1][2]["labelSelector"]
-    assert selector == f"{MANAGED_LABEL}=fairlead,{NODE_LABEL} notin (edge1,edge2)"
+    assert selector == f"{MANAGED_LABEL}=fairlead,!{GROUP_LABEL},{NODE_LABEL} notin (edge1,edge2)"
+
+
+def test_another_group_lists_and_makes_its_own(api_server: ScriptedApi, tmp_path: Path) -> None:
+    path = f"{BASE}/servicel2statuses"
+    api_server.on("GET", path, reply({"metadata": {}, "items": []}))
+    api_server.on("POST", path, reply({"metadata": {"name": "l2-1"}}))
+    api_server.on("PATCH", f"{path}/l2-1/status", reply({}))
+    other = ReportStore(KubeApi(api_server.kubeconfig(tmp_path)), "metallb-system", "public")
+    other.of_others(ReportKind.L2, ["edge1"])
+    assert f"{GROUP_LABEL}=public," in api_server.requests[-1][2]["labelSelector"]
+    other.create(l2())
+    body = next(body for method, _, _, body, _ in api_server.requests if method == "POST")
+    assert body["metadata"]["labels"][GROUP_LABEL] == "public"
 
 
 def test_kind_that_is_not_served_and_object_that_is_gone_are_no_errors(
