@@ -19,7 +19,7 @@ def cable(cfg: LabConfig, host: str, *, plugged: bool) -> None:
     if host == "rclient":  # the one host that does not hang on the LAN
         netns.batch(cfg.netns("router"), f"link set rclient {state}")
     elif host in network.ports(cfg):
-        netns.batch(cfg.netns("lan"), f"link set {host} {state}")
+        network.plug(cfg, host, plugged=plugged)
     else:
         known = ", ".join([*network.ports(cfg), "rclient"])
         raise netns.NetnsError(f"no cable to {host!r}; the lab has: {known}")

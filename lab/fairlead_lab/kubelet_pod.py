@@ -17,7 +17,7 @@ from fairlead_lab import probes
 from fairlead_lab.kubelet_api import STRATEGIC, Api, ApiError, Pod
 from fairlead_lab.kubelet_process import PodProcess
 from fairlead_lab.kubelet_sandbox import Sandbox, SandboxError, SandboxStore
-from fairlead_lab.kubelet_status import StatusWriter, readiness
+from fairlead_lab.kubelet_status import StatusWriter, contradicted, readiness
 
 log = logging.getLogger(__name__)
 
@@ -165,13 +165,16 @@ class PodWorker:
         return None if self.process.running else self._backoff
 
     async def _publish(self, writer: StatusWriter) -> bool:
-        """Write the status when it differs from what was written; False when it has to wait."""
+        """Write the status when it differs from what was written, or somebody else wrote over it.
+
+        False when it has to wait.
+        """
         running = self.process.running
         ready = readiness(self.pod, self._probed, running=running)
         status = writer.build(
             self.pod, ready, running=running, restarts=max(0, self.process.starts - 1)
         )
-        if status == self._written:
+        if status == self._written and not contradicted(self.pod, status):
             return True
         patch = {"metadata": {"uid": self.pod.metadata.uid}, "status": status}
         try:

@@ -57,6 +57,16 @@ def conditions(pod: Pod, ready: Mapping[str, bool]) -> dict[str, bool]:
     }
 
 
+def contradicted(pod: Pod, status: Mapping[str, Any]) -> bool:
+    """Whether the API server holds other conditions than those that were written.
+
+    The node controller sets Ready to false on the pods of a node that it lost; only the kubelet
+    sets it right again (kubernetes/pkg/kubelet/status/status_manager.go, `needsReconcile`).
+    """
+    held = {condition.type: condition.status for condition in pod.status.conditions}
+    return any(held.get(one["type"]) != one["status"] for one in status["conditions"])
+
+
 @dataclass
 class StatusWriter:
     """Builds the status of one pod and remembers since when each condition holds."""

@@ -15,6 +15,7 @@ from fairlead_lab.config import LabConfig
 from fairlead_lab.progress import step
 from fairlead_lab.router import start_bird
 
+_DISABLED, _FORWARDING = "0", "3"  # states of a bridge port, bridge(8)
 BRIDGE = "br-lan"
 _attaching = threading.Lock()
 """Cluster and edges come up side by side, and both need the control plane's host."""
@@ -185,30 +186,34 @@ def foreign_lan(cfg: LabConfig) -> str:
     return next((str(r["dev"]) for r in shown if r.get("dev") != cfg.root_link), "")
 
 
-def cut(cfg: LabConfig, host: str) -> None:
-    """Pull a host's cable out of the LAN.
+def plug(cfg: LabConfig, host: str, *, plugged: bool) -> None:
+    """Put a host's cable into the LAN, or pull it out.
+
+    An edge's port is blocked in the bridge: a guest whose tap was set down once never hears
+    anything again, since its driver gives the descriptor up at the first error. Neither way takes
+    the carrier from the guest, which has no cable to look at.
 
     Raises:
         netns.NetnsError: no such port.
     """
-    netns.batch(cfg.netns("lan"), f"link set {host} down")
-
-
-def heal(cfg: LabConfig, host: str) -> None:
-    """Put a host's cable back in.
-
-    Raises:
-        netns.NetnsError: no such port.
-    """
-    netns.batch(cfg.netns("lan"), f"link set {host} up")
+    lan = cfg.netns("lan")
+    if host in cfg.edges:
+        state = _FORWARDING if plugged else _DISABLED
+        netns.run(["bridge", "link", "set", "dev", host, "state", state], lan)
+    else:
+        netns.batch(lan, f"link set {host} {'up' if plugged else 'down'}")
 
 
 def ports(cfg: LabConfig) -> dict[str, bool]:
-    """Ports of the LAN bridge and whether each is up; empty while the lab is down."""
+    """Ports of the LAN bridge and whether each has its cable; empty while the lab is down."""
     lan = cfg.netns("lan")
     if not netns.exists(lan):
         return {}
     with contextlib.suppress(netns.NetnsError, ValueError):
-        shown = json.loads(netns.run(["ip", "-j", "link", "show", "master", BRIDGE], lan).stdout)
-        return {str(link["ifname"]): "UP" in link["flags"] for link in shown if "ifname" in link}
+        shown = json.loads(netns.run(["bridge", "-j", "link", "show"], lan).stdout)
+        return {
+            str(link["ifname"]): "UP" in link["flags"] and link["state"] != "disabled"
+            for link in shown
+            if link.get("master") == BRIDGE
+        }
     return {}

@@ -183,7 +183,7 @@ def kill(cfg: LabConfig, node: str) -> None:
 
     Its namespace stays, so that `revive` can bring it back; its pods' processes are gone too.
     """
-    network.cut(cfg, node)
+    network.plug(cfg, node, plugged=False)
     process.stop(cfg, kubelet_name(node), grace=0.0)
     process.stop(cfg, proxy_name(node), grace=0.0)
     for record in process.list_all(cfg):
@@ -193,7 +193,7 @@ def kill(cfg: LabConfig, node: str) -> None:
 
 def revive(cfg: LabConfig, programs: KubePrograms, node: str) -> None:
     """Bring a killed node back."""
-    network.heal(cfg, node)
+    network.plug(cfg, node, plugged=True)
     start(cfg, programs, node)
 
 

@@ -79,3 +79,28 @@ def test_rebooted_edge_is_covered_by_the_other(lab: Lab, web: str) -> None:
     wait_for("state is exact", lambda: _exact(lab, web) and len(lab.holders(web)) == 1, 60)
     for connection in held:
         connection.close()
+
+
+def test_cables_heal_as_real_ones_do(lab: Lab, web: str) -> None:
+    """An edge hears again, and the pods of a node that was given up are ready again."""
+    pod, node = next(iter(lab.ready_pods("steady", 3).items()))
+    edge = lab.backup()
+    lab.tool("cut", node)
+    lab.tool("cut", edge)
+    wait_for("the cut edge answers nobody", lambda: not lab.in_step(edge))
+    lab.tool("heal", edge)
+    wait_for("it hears again", lambda: lab.in_step(edge), 60)
+    wait_for("the cluster gives the node up", lambda: pod not in _ready(lab), 90, every=1)
+    lab.tool("heal", node)
+    wait_for("its pod is ready again", lambda: pod in _ready(lab), 60, every=1)
+    wait_for("state is exact", lambda: _exact(lab, web), 60)
+
+
+def _ready(lab: Lab) -> set[str]:
+    """Pods of the Service that are Ready by the API server's account."""
+    return {
+        pod["metadata"]["name"]
+        for pod in lab.items("pods", "-n", "shapes", "-l", "app=steady")
+        for condition in pod["status"].get("conditions", ())
+        if (condition["type"], condition["status"]) == ("Ready", "True")
+    }

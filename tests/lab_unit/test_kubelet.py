@@ -16,7 +16,13 @@ from fairlead_lab.kubelet_sandbox import (
     SandboxError,
     SandboxStore,
 )
-from fairlead_lab.kubelet_status import READY_ANNOTATION, StatusWriter, conditions, readiness
+from fairlead_lab.kubelet_status import (
+    READY_ANNOTATION,
+    StatusWriter,
+    conditions,
+    contradicted,
+    readiness,
+)
 
 
 def pod(
@@ -201,3 +207,19 @@ def test_record_cut_short_by_a_crash_is_forgotten(tmp_path: Path) -> None:
     (tmp_path / "u1.json").write_text('{"uid": "u1", ')
     assert store(tmp_path).known() == []
     assert not (tmp_path / "u1.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("ready", "expected"), [("True", False), ("False", True), (None, True)], ids=str
+)
+def test_what_somebody_else_wrote_over_the_status_is_seen(
+    ready: str | None, expected: bool
+) -> None:
+    """The node controller does so with the pods of a node that it lost."""
+    status = StatusWriter(("10.0.0.1",), ("192.0.2.1",)).build(
+        pod(probed=(False,)), {"c0": True}, running=True, restarts=0
+    )
+    held = [{"type": one["type"], "status": one["status"]} for one in status["conditions"]]
+    held = [one | {"status": ready} if one["type"] == "Ready" else one for one in held]
+    stands = pod(status={"conditions": [one for one in held if one["status"] is not None]})
+    assert contradicted(stands, status) is expected

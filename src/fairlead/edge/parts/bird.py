@@ -17,7 +17,13 @@ from fairlead.render.bird_policy import exceptional
 
 Ids = tuple[int, int]
 
-NO_SESSIONS = "# Written by fairlead: BGP is off in the inventory, so there are no sessions.\n"
+NO_SESSIONS = """\
+# Written by fairlead: BGP is off in the inventory, so there are no sessions.
+# BIRD's parser refuses a file without any protocol.
+protocol direct fairlead_off {
+    disabled;
+}
+"""
 """The file where BGP is switched off; sessions and aggregates of before are gone with it."""
 
 
