@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.render import render_bird, render_iptables, render_keepalived, render_nft
-from fairlead.render.port_marks import render_marks_iptables, render_marks_nft
+from fairlead.render import masquerade_layout, render_bird, render_iptables, render_keepalived
+from fairlead.render.nft_layout import render_layout
+from fairlead.render.port_marks import marks_layout, render_marks_iptables
 from golden import cases
 
 HERE = Path(__file__).parent
@@ -24,7 +25,7 @@ RENDERED: dict[str, Callable[[], str]] = {
         for name, value in cases.BIRD.items()
     },
     **{
-        f"nft/{name}.nft": lambda value=value: render_nft(value)
+        f"nft/{name}.nft": lambda value=value: render_layout(masquerade_layout(value), (), ())
         for name, value in cases.NFT.items()
     },
     **{
@@ -35,7 +36,7 @@ RENDERED: dict[str, Callable[[], str]] = {
         for version in (4, 6)
     },
     **{
-        f"nft/{name}.nft": lambda value=value: render_marks_nft(value)
+        f"nft/{name}.nft": lambda value=value: render_layout(marks_layout(value), (), ())
         for name, value in cases.MARKS.items()
     },
     **{

@@ -28,7 +28,8 @@ NODE_PORT = 30080
 _APPLY = """
 import sys
 from ipaddress import ip_address
-from fairlead.edge.source_nat import masqueraded, nftables_usable, reconcile_masquerade
+from fairlead.edge.filter_tools import nftables_usable
+from fairlead.edge.source_nat import masqueraded, reconcile_masquerade
 from fairlead.model.names import Protocol
 from fairlead.render import MasqueradeTarget
 words = [word.split("/") for word in sys.argv[1:]]

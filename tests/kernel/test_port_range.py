@@ -27,7 +27,7 @@ PORTS = (10_000, 12_345, 20_000)
 _APPLY = """
 import sys
 from ipaddress import ip_address
-from fairlead.edge.packet_filter import nftables_usable
+from fairlead.edge.filter_tools import nftables_usable
 from fairlead.edge.port_marks import marks_in_force, reconcile_marks
 from fairlead.model.names import Forwarding, ObjectKey, Protocol
 from fairlead.model.plan import VirtualServer

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.kernel
 _APPLY = """
 import sys
 from ipaddress import ip_address, ip_network
-from fairlead.edge.packet_filter import nftables_usable
+from fairlead.edge.filter_tools import nftables_usable
 from fairlead.edge.source_filter import reconcile_sources, source_filters
 from fairlead.model.names import Protocol
 from fairlead.render.source_filter import SourceFilter
@@ -90,3 +90,32 @@ def test_a_stranger_is_dropped_before_ipvs_and_let_in_again(network, edge):
     made, _ = network.connect()
     made.close()
     assert not let_in(edge, 0)
+
+
+DRIFT = {
+    "no jump": "iptables-legacy -t raw -D PREROUTING -j FAIRLEAD-SOURCES",
+    "two jumps": "iptables-legacy -t raw -A PREROUTING -j FAIRLEAD-SOURCES",
+    "flushed": "iptables-legacy -t raw -F FAIRLEAD-SOURCES",
+    "a foreign rule": "iptables-legacy -t raw -I FAIRLEAD-SOURCES -j RETURN",
+    "all gone": "iptables-legacy -t raw -F && iptables-legacy -t raw -X FAIRLEAD-SOURCES",
+}
+
+
+@pytest.mark.parametrize("drift", DRIFT)
+def test_what_somebody_broke_around_the_rules_is_put_back(edge, drift):
+    let_in(edge, 0)
+    assert let_in(edge, PORT, "198.51.100.0/24")
+    before = table(edge)
+    argv = ["ip", "netns", "exec", edge, "sh", "-c", DRIFT[drift]]
+    subprocess.run(argv, check=True, capture_output=True)
+    assert table(edge) != before
+    assert let_in(edge, PORT, "198.51.100.0/24"), "nothing was noticed"
+    assert table(edge) == before
+    assert let_in(edge, 0)
+    assert "FAIRLEAD" not in table(edge), "switched off: nothing of ours is left"
+
+
+def table(edge):
+    """Rules of table raw inside the edge's namespace."""
+    argv = ["ip", "netns", "exec", edge, "iptables-legacy", "-t", "raw", "-S"]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout

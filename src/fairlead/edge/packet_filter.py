@@ -1,126 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The packet filter's tools: nftables, or legacy iptables where nf_tables lacks the IP families.
+"""Rules of ours in the packet filter: read with all that carries them, compared, made true.
 
-What goes into it is the business of `nft` (source NAT) and `source_filter` (who is let in). All of
-ours stands in one table of nftables, or in chains of our own; nothing else is touched.
+Not only what rules say is compared, but that they are there to be met: chains and their hooks, the
+rules in them, the jumps to them. Where nothing is wanted, nothing of ours stands.
 """
 
-import json
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from fairlead.model.errors import ApplyError
+from fairlead.edge.filter_tools import (
+    IPTABLES,
+    Chain,
+    listed_chain,
+    load_chain,
+    load_nft,
+    nftables_usable,
+    unload_chain,
+)
+from fairlead.edge.nft_table import NftTable, read_table
 from fairlead.model.names import IPAddress
-from fairlead.render.nft import TABLE
-
-IPTABLES = {4: "iptables-legacy", 6: "ip6tables-legacy"}
-_SECONDS = 20
-# The agent is not root and can't make /run/xtables.lock; the edge's lock keeps our writers apart.
-_AGENT_XTABLES_LOCK = "/run/fairlead/xtables.lock"
-
-
-class Chain(NamedTuple):
-    """A chain of ours in a table of legacy iptables, and the built-in chain that jumps to it."""
-
-    table: str
-    hook: str
-    name: str
-
-    def module(self, version: int) -> str:
-        """Kernel module of the table, e.g. `ip6table_nat`."""
-        return f"{'ip' if version == 4 else 'ip6'}table_{self.table}"
-
-
-@cache
-def nftables_usable() -> bool:
-    """Whether the kernel's nf_tables has the inet family (some kernels have only bridge)."""
-    if shutil.which("nft") is None:
-        return False
-    probe = subprocess.run(
-        ["nft", "-c", "add table inet fairlead_probe"], capture_output=True, check=False
-    )
-    return probe.returncode == 0
-
-
-def load_nft(script: str) -> None:
-    """Load a script in one transaction; raises `ApplyError`."""
-    run_tool(["nft", "-f", "-"], script)
-
-
-def set_elements(name: str) -> Iterator[list[Any]]:
-    """Concatenated elements of a set of our table, as `nft -j` shows them; none without it."""
-    for element in _listed("set", name):
-        yield element["concat"]
-
-
-def map_elements(name: str) -> Iterator[tuple[list[Any], Any]]:
-    """Concatenated keys and values of a map of our table; none without it."""
-    for key, value in _listed("map", name):
-        yield key["concat"], value
-
-
-def ports_of(shown: int | str | dict[str, Any]) -> tuple[int, int]:
-    """First and last port as `nft -j` (a number, a range) or `iptables -S` (`80:90`) shows them."""
-    if isinstance(shown, dict):
-        first, last = shown["range"]
-        return int(first), int(last)
-    begin, _, end = str(shown).partition(":")
-    return int(begin), int(end or begin)
-
-
-def _listed(kind: str, name: str) -> Iterator[Any]:
-    """Elements of a set or map of our table."""
-    # A missing table or set is the empty state; -t (terse) would hide the elements.
-    done = subprocess.run(
-        ["nft", "-j", "list", kind, "inet", TABLE, name],
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        return
-    document: dict[str, Any] = json.loads(done.stdout)
-    for item in document["nftables"]:
-        yield from item.get(kind, {}).get("elem", ())
-
-
-def chain_rules(chain: Chain, version: int) -> Iterator[list[str]]:
-    """Words of the rules of a chain; none without it."""
-    # Asking for a table would create it; the nat table switches conntrack on for every packet.
-    if not _module_loaded(chain.module(version)) or shutil.which(IPTABLES[version]) is None:
-        return
-    done = subprocess.run(
-        [IPTABLES[version], "-w", "-t", chain.table, "-S", chain.name],
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-        env=_environment(),
-    )
-    if done.returncode == 0:
-        yield from (line.split() for line in done.stdout.splitlines() if line.startswith("-A"))
-
-
-def load_chain(chain: Chain, version: int, text: str) -> None:
-    """Replace a chain in one commit and see that it is jumped to; raises `ApplyError`."""
-    tool = IPTABLES[version]
-    run_tool([f"{tool}-restore", "-w", "--noflush"], text)
-    jump = [chain.hook, "-j", chain.name]
-    hooked = subprocess.run(
-        [tool, "-w", "-t", chain.table, "-C", *jump],
-        capture_output=True,
-        check=False,
-        env=_environment(),
-    )
-    if hooked.returncode != 0:
-        run_tool([tool, "-w", "-t", chain.table, "-A", *jump])
+from fairlead.render.nft_layout import TABLE, NftLayout, render_layout
 
 
 class Filtering(Protocol):
@@ -135,71 +35,207 @@ Rule = TypeVar("Rule", bound=Filtering)
 
 
 @dataclass(frozen=True)
+class RuleKind(Generic[Rule]):
+    """One kind of rules, and how each of the two tools has it.
+
+    Attributes:
+        layout: What stands in nftables for some rules; None for none.
+        sets: Names of its sets or maps there.
+        read: Rules in the sets; what can't be read is added to the faults.
+        elements: Script that leads from some rules to others where the layout stands already; None
+            makes it anew each time.
+        chain: Where iptables has the rules.
+        rows: Words of an iptables rule as values; raises ValueError for a foreign one.
+        gather: Rules of such values.
+        iptables: Input for iptables-restore; rules of one family, and the family.
+    """
+
+    layout: Callable[[Iterable[Rule]], NftLayout | None]
+    nft_chain: str
+    sets: tuple[str, ...]
+    read: Callable[[NftTable, list[str]], frozenset[Rule]]
+    chain: Chain
+    rows: Callable[[list[str]], Any]
+    gather: Callable[[Iterable[Any]], frozenset[Rule]]
+    iptables: Callable[[Iterable[Rule], int], str]
+    elements: Callable[[frozenset[Rule], frozenset[Rule]], str] | None = None
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """What carries a family's rules in iptables."""
+
+    there: bool = False
+    jumps: int = 0
+
+
+@dataclass(frozen=True)
+class RuleState(Generic[Rule]):
+    """What the kernel has of a kind.
+
+    Attributes:
+        rules: What they say.
+        faults: What is wrong with what carries them, in words, whatever is wanted.
+        table: The nftables table, None where iptables is used.
+        carriers: Of iptables, by family.
+        rows: Values of iptables' rules in their order, by family.
+    """
+
+    rules: frozenset[Rule]
+    faults: tuple[str, ...]
+    table: NftTable | None
+    carriers: dict[int, Carrier]
+    rows: dict[int, list[Any]]
+
+
+@dataclass(frozen=True)
 class RuleChange(Generic[Rule]):
-    """Rules in the kernel before and after; equal where nothing was to do."""
+    """Rules before and after, and what was wrong with what carries them."""
 
     before: frozenset[Rule]
     after: frozenset[Rule]
+    faults: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether the kernel had to be (or would be) changed."""
-        return self.before != self.after
-
-    def load(
-        self, chain: Chain, nft: Callable[[], str], iptables: Callable[[set[Rule], int], str]
-    ) -> None:
-        """Make it true by the tool that this kernel takes.
-
-        Args:
-            chain: Where iptables has the rules.
-            nft: Renders the script for nftables.
-            iptables: Renders the rules of one family, 4 or 6; asked where they differ.
-
-        Raises:
-            ApplyError: The kernel or the tool refused; one family's rules change as a whole or not.
-        """
-        if nftables_usable():
-            load_nft(nft())
-            return
-        for version in IPTABLES:
-            before = {one for one in self.before if one.address.version == version}
-            after = {one for one in self.after if one.address.version == version}
-            if before != after:
-                load_chain(chain, version, iptables(after, version))
+        return self.before != self.after or bool(self.faults)
 
 
-def run_tool(argv: Sequence[str], stdin: str = "") -> None:
-    """Run a tool.
+def read_rules(kind: RuleKind[Rule]) -> RuleState[Rule]:
+    """What the kernel has; raises `ApplyError`."""
+    faults: list[str] = []
+    rules: frozenset[Rule] = frozenset()
+    table = read_table() if nftables_usable() else None
+    if table is not None:
+        rules = kind.read(table, faults)
+    carriers, rows = {}, {}
+    for version in IPTABLES:
+        carriers[version], rows[version] = _read_chain(kind, version, faults)
+    if table is None:
+        rules = kind.gather(row for version in IPTABLES for row in rows[version])
+    return RuleState(rules, tuple(faults), table, carriers, rows)
+
+
+def compare(
+    kind: RuleKind[Rule], wanted: frozenset[Rule], actual: RuleState[Rule]
+) -> RuleChange[Rule]:
+    """What has to be done."""
+    found = _nft_faults if actual.table is not None else _iptables_faults
+    faults = tuple(dict.fromkeys((*actual.faults, *found(kind, wanted, actual))))
+    return RuleChange(actual.rules, wanted, faults)
+
+
+def make_rules(kind: RuleKind[Rule], change: RuleChange[Rule], actual: RuleState[Rule]) -> None:
+    """Do it.
 
     Raises:
-        ApplyError: It could not run or refused.
+        ApplyError: The kernel or the tool refused; one family's rules change as a whole or not.
     """
-    try:
-        done = subprocess.run(
-            argv,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-            env=_environment(),
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ApplyError(
-            f"{argv[0]}: {error}; the packet filter was not changed (role edge_firewall "
-            "installs the tool)"
-        ) from error
-    if done.returncode != 0:
-        raise ApplyError(f"{' '.join(argv)}: {done.stderr.strip()}")
+    if actual.table is not None:
+        _load_nft(kind, change, actual.table)
+    for version in IPTABLES:
+        mine = {one for one in change.after if one.address.version == version}
+        _load_iptables(kind, set() if actual.table is not None else mine, version, actual)
 
 
-def _module_loaded(name: str) -> bool:
-    return any(
-        line.split(" ", 1)[0] == name for line in Path("/proc/modules").read_text().splitlines()
-    )
+def reconcile(
+    kind: RuleKind[Rule], wanted: Iterable[Rule], *, check: bool = False
+) -> RuleChange[Rule]:
+    """Read, compare, and make true; raises `ApplyError`."""
+    actual = read_rules(kind)
+    change = compare(kind, frozenset(wanted), actual)
+    if change.changed and not check:
+        make_rules(kind, change, actual)
+    return change
 
 
-def _environment() -> dict[str, str]:
-    own = {} if os.geteuid() == 0 else {"XTABLES_LOCKFILE": _AGENT_XTABLES_LOCK}
-    return {**os.environ, **own}
+def ports_of(shown: int | str | dict[str, Any]) -> tuple[int, int]:
+    """First and last port as `nft -j` (a number, a range) or `iptables -S` (`80:90`) shows them."""
+    if isinstance(shown, dict):
+        first, last = shown["range"]
+        return int(first), int(last)
+    begin, _, end = str(shown).partition(":")
+    return int(begin), int(end or begin)
+
+
+# -- nftables ---------------------------------------------------------------------------------
+
+
+def _nft_faults(
+    kind: RuleKind[Rule], wanted: frozenset[Rule], actual: RuleState[Rule]
+) -> Iterator[str]:
+    table = actual.table or NftTable()
+    layout = kind.layout(wanted)
+    if layout is not None:
+        yield from table.faults(layout)
+    elif kind.nft_chain in table.chains or any(name in table.sets for name in kind.sets):
+        yield "nothing is wanted, and something of ours stands"
+    if any(one.there or one.jumps for one in actual.carriers.values()):
+        yield f"chain {kind.chain.name} of iptables stands beside nftables"
+
+
+def _load_nft(kind: RuleKind[Rule], change: RuleChange[Rule], table: NftTable) -> None:
+    layout = kind.layout(change.after)
+    if layout is not None and not change.faults and kind.elements is not None:
+        load_nft(kind.elements(change.before, change.after))
+        return
+    chains = [kind.nft_chain] if kind.nft_chain in table.chains else []
+    sets = [(table.sets[name][0], name) for name in kind.sets if name in table.sets]
+    script = render_layout(layout, chains, sets)
+    last = not (set(table.chains) - set(chains)) and not (set(table.sets) - set(kind.sets))
+    if layout is None and last and (chains or sets):
+        script += f"delete table inet {TABLE}\n"
+    load_nft(script)
+
+
+# -- iptables ---------------------------------------------------------------------------------
+
+
+def _read_chain(kind: RuleKind[Rule], version: int, faults: list[str]) -> tuple[Carrier, list[Any]]:
+    chain = kind.chain
+    lines = listed_chain(chain, version)
+    if lines is None:
+        return Carrier(), []
+    rows, jumps, there = [], 0, False
+    for line in lines:
+        words = line.split()
+        if words[:2] == ["-N", chain.name]:
+            there = True
+        elif words[:2] == ["-A", chain.hook] and words[-2:] == ["-j", chain.name]:
+            jumps += 1
+        elif words[:2] == ["-A", chain.name]:
+            try:
+                rows.append(kind.rows(words))
+            except (ValueError, IndexError):
+                faults.append(f"chain {chain.name} holds a rule that is not ours")
+    return Carrier(there, jumps), rows
+
+
+def _iptables_faults(
+    kind: RuleKind[Rule], wanted: frozenset[Rule], actual: RuleState[Rule]
+) -> Iterator[str]:
+    for version, carrier in actual.carriers.items():
+        mine = {one for one in wanted if one.address.version == version}
+        if not mine:
+            if carrier.there or carrier.jumps:
+                yield f"nothing is wanted of IPv{version}, and chain {kind.chain.name} stands"
+            continue
+        if not carrier.there:
+            yield f"chain {kind.chain.name} of IPv{version} is missing"
+        if carrier.jumps != 1:
+            yield f"{carrier.jumps} jumps to chain {kind.chain.name} of IPv{version}"
+        text = kind.iptables(mine, version)
+        lines = (line.split() for line in text.splitlines() if line.startswith("-A"))
+        if actual.rows[version] != [kind.rows(words) for words in lines]:
+            yield f"rules of chain {kind.chain.name} of IPv{version} differ, or their order"
+
+
+def _load_iptables(
+    kind: RuleKind[Rule], mine: set[Rule], version: int, actual: RuleState[Rule]
+) -> None:
+    carrier = actual.carriers[version]
+    if mine:
+        load_chain(kind.chain, version, kind.iptables(mine, version), carrier.jumps)
+    elif carrier.there or carrier.jumps:
+        unload_chain(kind.chain, version, carrier.jumps, there=carrier.there)

@@ -5,27 +5,21 @@ The choice is the kernel's: where nf_tables has the `inet` family it is used, el
 writes the same rule into a chain of our own. Actual state is read from the kernel.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
+from typing import Any
 
-from fairlead.edge.packet_filter import (
-    IPTABLES,
-    Chain,
-    RuleChange,
-    chain_rules,
-    nftables_usable,
-    set_elements,
-)
+from fairlead.edge.filter_tools import IPTABLES, Chain
+from fairlead.edge.nft_table import NftTable
+from fairlead.edge.packet_filter import RuleChange, RuleKind, read_rules, reconcile
 from fairlead.model.errors import ApplyError
 from fairlead.model.names import Protocol
-from fairlead.render import MasqueradeTarget, render_iptables, render_nft
+from fairlead.render import MasqueradeTarget, masquerade_layout, render_iptables
 from fairlead.render.nft import IPTABLES_CHAIN
 
 # IPVS hands its packets to conntrack only with this; a write needs CAP_NET_ADMIN.
 CONNTRACK_SYSCTL = Path("/proc/sys/net/ipv4/vs/conntrack")
-_SETS = ("masquerade4", "masquerade6")
-_CHAIN = Chain("nat", "POSTROUTING", IPTABLES_CHAIN)
 
 
 def reconcile_masquerade(
@@ -37,45 +31,69 @@ def reconcile_masquerade(
         ApplyError: The kernel or the tool refused; one family's rules change as a whole or not.
     """
     wanted = frozenset(targets)
-    change = RuleChange(masqueraded(), wanted)
-    if check:
-        return change
-    if wanted:
-        _enable_conntrack()
-    if change.changed:
-        change.load(_CHAIN, lambda: render_nft(wanted), render_iptables)
-    return change
+    if wanted and not check:
+        enable_conntrack()
+    return reconcile(SOURCE_NAT, wanted, check=check)
 
 
 def masqueraded() -> frozenset[MasqueradeTarget]:
     """Return the targets that the kernel masquerades now."""
-    found: set[MasqueradeTarget] = set()
-    if nftables_usable():
-        for name in _SETS:
-            for address, protocol, port in set_elements(name):
-                found.add(
-                    MasqueradeTarget(ip_address(address), Protocol(protocol.upper()), int(port))
-                )
-    else:
-        for version in IPTABLES:
-            found.update(_iptables_targets(version))
-    return frozenset(found)
+    return read_rules(SOURCE_NAT).rules
 
 
-def _iptables_targets(version: int) -> Iterator[MasqueradeTarget]:
-    for words in chain_rules(_CHAIN, version):
-        address = ip_interface(words[words.index("--ctorigdst") + 1]).ip
-        port = int(words[words.index("--ctorigdstport") + 1])
-        protocol = Protocol(words[words.index("-p") + 1].upper())
-        yield MasqueradeTarget(address, protocol, port)
-
-
-def _enable_conntrack() -> None:
+def conntrack_enabled() -> bool:
+    """Whether IPVS hands its packets to conntrack; raises `ApplyError`."""
     try:
-        if CONNTRACK_SYSCTL.read_text().strip() != "1":
-            CONNTRACK_SYSCTL.write_text("1")
+        return CONNTRACK_SYSCTL.read_text().strip() == "1"
     except OSError as error:
-        raise ApplyError(
-            f"{CONNTRACK_SYSCTL}: {error.strerror}: forwarding by masquerade needs it to be 1; "
-            "load ip_vs and let the agent write there, or set it with the role edge_ipvs"
-        ) from error
+        raise _refused(error) from error
+
+
+def enable_conntrack() -> None:
+    """Let IPVS hand its packets to conntrack; raises `ApplyError`."""
+    if conntrack_enabled():
+        return
+    try:
+        CONNTRACK_SYSCTL.write_text("1")
+    except OSError as error:
+        raise _refused(error) from error
+
+
+def _refused(error: OSError) -> ApplyError:
+    return ApplyError(
+        f"{CONNTRACK_SYSCTL}: {error.strerror}: forwarding by masquerade needs it to be 1; "
+        "load ip_vs and let the agent write there, or set it with the role edge_ipvs"
+    )
+
+
+def _nft_targets(table: NftTable, faults: list[str]) -> frozenset[MasqueradeTarget]:
+    return frozenset(
+        target
+        for version in IPTABLES
+        for target in table.elements(f"masquerade{version}", _element, faults)
+    )
+
+
+def _element(shown: Any) -> MasqueradeTarget:
+    address, protocol, port = shown["concat"]
+    return MasqueradeTarget(ip_address(address), Protocol(protocol.upper()), int(port))
+
+
+def _iptables_row(words: list[str]) -> MasqueradeTarget:
+    if words[words.index("-j") + 1] != "MASQUERADE":
+        raise ValueError(words)
+    address = ip_interface(words[words.index("--ctorigdst") + 1]).ip
+    port = int(words[words.index("--ctorigdstport") + 1])
+    return MasqueradeTarget(address, Protocol(words[words.index("-p") + 1].upper()), port)
+
+
+SOURCE_NAT = RuleKind(
+    layout=masquerade_layout,
+    nft_chain="postrouting",
+    sets=("masquerade4", "masquerade6"),
+    read=_nft_targets,
+    chain=Chain("nat", "POSTROUTING", IPTABLES_CHAIN),
+    rows=_iptables_row,
+    gather=frozenset[MasqueradeTarget],
+    iptables=render_iptables,
+)

@@ -11,18 +11,16 @@ from fairlead.render.bird import BirdFile, render_bird, session_name
 from fairlead.render.keepalived import render_keepalived
 from fairlead.render.nft import (
     MasqueradeTarget,
-    masquerade_targets,
+    masquerade_layout,
     render_iptables,
-    render_nft,
 )
 
 __all__ = [
     "BirdFile",
     "MasqueradeTarget",
-    "masquerade_targets",
+    "masquerade_layout",
     "render_bird",
     "render_iptables",
     "render_keepalived",
-    "render_nft",
     "session_name",
 ]

@@ -11,15 +11,15 @@ Kernels whose nf_tables lacks the IP families get the same rule by legacy iptabl
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from fairlead.model.names import Forwarding, IPAddress, Protocol
-from fairlead.model.plan import EdgePlan, VirtualServer
+from fairlead.model.plan import VirtualServer
 from fairlead.render.environment import render
+from fairlead.render.nft_layout import NftChain, NftLayout, NftSet
 
-TABLE = "fairlead"
 IPTABLES_CHAIN = "FAIRLEAD-MASQUERADE"
+_FAMILIES = {4: ("ipv4_addr", "ip"), 6: ("ipv6_addr", "ip6")}
 
 
 class MasqueradeTarget(NamedTuple):
@@ -28,21 +28,6 @@ class MasqueradeTarget(NamedTuple):
     address: IPAddress
     protocol: Protocol
     port: int
-
-
-@dataclass(frozen=True)
-class _FamilyView:
-    """One set of the table: its name, key type, address keyword and elements."""
-
-    set: str
-    type: str
-    match: str
-    elements: tuple[str, ...]
-
-
-def masquerade_targets(plan: EdgePlan) -> frozenset[MasqueradeTarget]:
-    """Return the virtual servers of a plan that forward by `masquerade`."""
-    return masqueraded(plan.virtual_servers)
 
 
 def masqueraded(servers: Iterable[VirtualServer]) -> frozenset[MasqueradeTarget]:
@@ -54,17 +39,29 @@ def masqueraded(servers: Iterable[VirtualServer]) -> frozenset[MasqueradeTarget]
     )
 
 
-def render_nft(targets: Iterable[MasqueradeTarget]) -> str:
-    """Return a script for `nft -f` that replaces the whole table in one transaction.
+def masquerade_layout(targets: Iterable[MasqueradeTarget]) -> NftLayout | None:
+    """Return what table `inet fairlead` holds for these; None where there are none.
 
-    Without targets the table is left empty, so that conntrack is not switched on for nothing.
+    Without targets nothing is there, so that conntrack is not switched on for nothing.
     """
     ordered = _sorted(targets)
-    views = (
-        _family("masquerade4", "ipv4_addr", "ip", (t for t in ordered if t.address.version == 4)),
-        _family("masquerade6", "ipv6_addr", "ip6", (t for t in ordered if t.address.version == 6)),
-    )
-    return render("fairlead.nft.j2", table=TABLE, families=[v for v in views if v.elements])
+    if not ordered:
+        return None
+    sets, rules = [], []
+    for version, (kind, match) in _FAMILIES.items():
+        name = f"masquerade{version}"
+        elements = tuple(
+            f"{t.address} . {t.protocol.lower()} . {t.port}"
+            for t in ordered
+            if t.address.version == version
+        )
+        sets.append(NftSet(name, f"{kind} . inet_proto . inet_service", elements=elements))
+        rules.append(
+            f"meta l4proto {{ tcp, udp, sctp }} ct original {match} daddr . meta l4proto . "
+            f"ct original proto-dst @{name} masquerade"
+        )
+    chain = NftChain("postrouting", "nat", "postrouting", "srcnat", 100, tuple(rules))
+    return NftLayout(chain, tuple(sets))
 
 
 def render_iptables(targets: Iterable[MasqueradeTarget], version: int) -> str:
@@ -84,8 +81,3 @@ def _sorted(targets: Iterable[MasqueradeTarget]) -> list[MasqueradeTarget]:
     return sorted(
         set(targets), key=lambda t: (t.address.version, int(t.address), t.protocol, t.port)
     )
-
-
-def _family(name: str, kind: str, match: str, targets: Iterable[MasqueradeTarget]) -> _FamilyView:
-    elements = (f"{t.address} . {t.protocol.lower()} . {t.port}" for t in targets)
-    return _FamilyView(name, kind, match, tuple(elements))

@@ -12,7 +12,7 @@ from fairlead.model.marks import mark_text
 from fairlead.model.names import IPAddress, Protocol
 from fairlead.model.plan import VirtualServer
 from fairlead.render.environment import render
-from fairlead.render.nft import TABLE
+from fairlead.render.nft_layout import NftChain, NftLayout, NftSet
 from fairlead.render.port_spans import ports_text, spans_of
 
 MARKS_CHAIN = "FAIRLEAD-MARKS"
@@ -48,19 +48,26 @@ def port_marks(servers: Collection[VirtualServer]) -> frozenset[PortMark]:
     )
 
 
-def render_marks_nft(marks: Iterable[PortMark]) -> str:
-    """Return a script for `nft -f` that makes exactly these marks in one transaction."""
+def marks_layout(marks: Iterable[PortMark]) -> NftLayout | None:
+    """Return what table `inet fairlead` holds for these marks; None where there are none."""
     ordered = _ordered(marks)
-    maps = [
-        {
-            "name": f"marks{version}",
-            "match": match,
-            "type": f"{kind} . inet_proto . inet_service : mark",
-            "elements": [_element(one) for one in ordered if one.address.version == version],
-        }
-        for version, (match, kind) in _FAMILIES.items()
-    ]
-    return render("marks.nft.j2", table=TABLE, filled=bool(ordered), maps=maps)
+    if not ordered:
+        return None
+    maps = tuple(
+        NftSet(
+            f"marks{version}",
+            f"{kind} . inet_proto . inet_service : mark",
+            keyword="map",
+            interval=True,
+            elements=tuple(_element(one) for one in ordered if one.address.version == version),
+        )
+        for version, (_, kind) in _FAMILIES.items()
+    )
+    rules = tuple(
+        f"meta mark set {match} daddr . meta l4proto . th dport map @marks{version}"
+        for version, (match, _) in _FAMILIES.items()
+    )
+    return NftLayout(NftChain("marks", "filter", "prerouting", "mangle", -150, rules), maps)
 
 
 def render_marks_iptables(marks: Iterable[PortMark]) -> str:

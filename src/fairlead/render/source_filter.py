@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fairlead.model.names import IPAddress, IPNetwork, Protocol
 from fairlead.model.plan import VirtualServer
 from fairlead.render.environment import render
-from fairlead.render.nft import TABLE
+from fairlead.render.nft_layout import TABLE, NftChain, NftLayout, NftSet
 from fairlead.render.port_spans import ports_text, spans_of
 
 SOURCES_CHAIN = "FAIRLEAD-SOURCES"
@@ -61,14 +61,6 @@ class _SetView:
     removed: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _RuleView:
-    """The rule of one family."""
-
-    version: int
-    match: str
-
-
 def filters_of(servers: Collection[VirtualServer]) -> frozenset[SourceFilter]:
     """Filters of those virtual servers that are restricted."""
     if all(one.source_ranges is None for one in servers):  # nearly always, asked at every change
@@ -82,25 +74,29 @@ def filters_of(servers: Collection[VirtualServer]) -> frozenset[SourceFilter]:
     )
 
 
-def render_sources_nft(before: Iterable[SourceFilter], after: Iterable[SourceFilter]) -> str:
-    """Return a script for `nft -f` that leads from one state to the other in one transaction.
-
-    Where there is something before and after, only elements that differ are sent; else chain and
-    sets are made, or taken away.
-    """
-    old, new = frozenset(before), frozenset(after)
-    anew = not (old and new)
-    views = [
-        view for version in _TYPES for view in _views(version, frozenset() if anew else old, new)
-    ]
-    return render(
-        "sources.nft.j2",
-        table=TABLE,
-        anew=anew,
-        filled=bool(new),
-        sets=views,
-        rules=[_RuleView(version, _WORDS[version]) for version in _TYPES],
+def sources_layout(filters: Iterable[SourceFilter]) -> NftLayout | None:
+    """Return what table `inet fairlead` holds for these filters; None where there are none."""
+    wanted = frozenset(filters)
+    if not wanted:
+        return None
+    sets = tuple(
+        NftSet(view.name, view.type, interval=True, elements=view.added)
+        for version in _TYPES
+        for view in _views(version, frozenset(), wanted)
     )
+    rules = tuple(
+        f"{word} daddr . meta l4proto . th dport @restricted{version} "
+        f"{word} daddr . meta l4proto . th dport . {word} saddr != @sources{version} counter drop"
+        for version, word in _WORDS.items()
+    )
+    return NftLayout(NftChain("sources", "filter", "prerouting", "raw", -300, rules), sets)
+
+
+def render_source_elements(before: Iterable[SourceFilter], after: Iterable[SourceFilter]) -> str:
+    """Return a script for `nft -f` with the elements that differ; chain and sets stand already."""
+    old, new = frozenset(before), frozenset(after)
+    views = [view for version in _TYPES for view in _views(version, old, new)]
+    return render("sources.nft.j2", table=TABLE, sets=views)
 
 
 def render_sources_iptables(filters: Iterable[SourceFilter]) -> str:

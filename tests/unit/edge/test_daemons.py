@@ -145,11 +145,12 @@ import sys
 sys.path.insert(0, "tests")
 from fairlead.agent.config import AgentConfig
 from fairlead.edge import source_nat as nft
+from fairlead.edge.filter_tools import nftables_usable
 from golden import cases
 from pathlib import Path
 nft.CONNTRACK_SYSCTL = Path(sys.argv[1])
 targets = frozenset(cases.NFT["both-families"])
-assert nft.nftables_usable()
+assert nftables_usable()
 assert nft.reconcile_masquerade(targets, check=True).changed
 assert nft.masqueraded() == frozenset()
 assert nft.reconcile_masquerade(targets).changed

@@ -18,7 +18,7 @@ MARK, OTHER = 0x0FA00001, 0x0FA00002
 _APPLY = """
 import sys
 from ipaddress import ip_address
-from fairlead.edge.packet_filter import nftables_usable
+from fairlead.edge.filter_tools import nftables_usable
 from fairlead.edge.port_marks import marks_in_force, reconcile_marks
 from fairlead.model.names import Protocol
 from fairlead.render.port_marks import PortMark

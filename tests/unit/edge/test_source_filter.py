@@ -15,15 +15,15 @@ from fairlead.model.names import Protocol
 from fairlead.render.source_filter import (
     Restricted,
     SourceFilter,
+    render_source_elements,
     render_sources_iptables,
-    render_sources_nft,
 )
 
 VIP, VIP6, FRIEND, STRANGER = "10.9.1.1", "fd00:9:1::1", "10.9.1.2", "10.9.1.3"
 _APPLY = """
 import sys
 from ipaddress import ip_address, ip_network
-from fairlead.edge.packet_filter import nftables_usable
+from fairlead.edge.filter_tools import nftables_usable
 from fairlead.edge.source_filter import reconcile_sources, source_filters
 from fairlead.model.names import Protocol
 from fairlead.render.source_filter import Restricted, SourceFilter
@@ -35,7 +35,7 @@ for word in sys.argv[1:]:
     wanted.add(SourceFilter.of(key, map(ip_network, sources)))
 assert nftables_usable()
 before = source_filters()
-assert reconcile_sources(wanted, check=True).changed == (before != wanted)
+assert reconcile_sources(wanted, check=True).changed or before == wanted
 assert source_filters() == before, "check mode changed something"
 changed = reconcile_sources(wanted).changed
 assert not reconcile_sources(wanted).changed
@@ -152,28 +152,69 @@ def test_ranges_of_ports_beside_single_ones(hosts: tuple[str, str]) -> None:
     assert apply(edge)
 
 
-def test_foreign_rules_and_masquerade_stay(hosts: tuple[str, str]) -> None:
+def nft(edge: str, text: str) -> str:
+    """Run nft inside the edge; returns what it printed."""
+    argv = ["ip", "netns", "exec", edge, "nft", "-s", text]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{text}: {done.stderr}"
+    return done.stdout
+
+
+def test_foreign_rules_and_masquerade_stay_and_nothing_of_ours(hosts: tuple[str, str]) -> None:
     edge, _ = hosts
-    nft = ["ip", "netns", "exec", edge, "nft"]
-    subprocess.run([*nft, "add table inet foreign"], check=True)
-    ours = "add table inet fairlead; add set inet fairlead masquerade4 "
+    nft(edge, "add table inet foreign")
     kind = "{ type ipv4_addr . inet_proto . inet_service; }"
-    subprocess.run([*nft, ours + kind], check=True)
+    nft(edge, f"add table inet fairlead; add set inet fairlead masquerade4 {kind}")
     assert apply(edge, f"{VIP}|UDP|53|{FRIEND}/32")
     assert apply(edge)
-    left = subprocess.run([*nft, "list", "ruleset"], capture_output=True, text=True, check=True)
-    assert "table inet foreign" in left.stdout
-    assert "set masquerade4" in left.stdout
-    assert "sources" not in left.stdout
+    left = nft(edge, "list ruleset")
+    assert "table inet foreign" in left
+    assert "set masquerade4" in left
+    assert "sources" not in left
+    nft(edge, "delete set inet fairlead masquerade4")
+    assert apply(edge, f"{VIP}|UDP|53|{FRIEND}/32")
+    assert apply(edge)
+    assert "fairlead" not in nft(edge, "list ruleset"), "the table goes with what was in it"
+
+
+_ONE = f"{VIP}|UDP|53|{FRIEND}/32"
+_DRIFT = {
+    "rules flushed": "flush chain inet fairlead sources",
+    "chain gone": "flush chain inet fairlead sources; delete chain inet fairlead sources",
+    "table gone": "delete table inet fairlead",
+    "a foreign rule in front": "insert rule inet fairlead sources accept",
+    "a foreign rule behind": "add rule inet fairlead sources counter accept",
+    "elements gone": "flush set inet fairlead restricted4",
+    "hooked elsewhere": "flush chain inet fairlead sources; delete chain inet fairlead sources; "
+    "add chain inet fairlead sources { type filter hook input priority 0; }",
+    "a comment": 'add element inet fairlead restricted4 { 10.9.1.9 . tcp . 80 comment "by hand" }',
+    "policy drop": "chain inet fairlead sources { policy drop; }",
+}
+
+
+@pytest.mark.parametrize("drift", _DRIFT)
+def test_whatever_somebody_changed_is_seen_and_put_back(hosts: tuple[str, str], drift: str) -> None:
+    edge, _ = hosts
+    apply(edge)
+    assert apply(edge, _ONE)
+    assert not apply(edge, _ONE)
+    before = nft(edge, "list ruleset")
+    nft(edge, _DRIFT[drift])
+    assert nft(edge, "list ruleset") != before
+    assert apply(edge, _ONE), "nothing was noticed"
+    assert nft(edge, "list ruleset") == before
+    assert gets_through(hosts, FRIEND, VIP, 53)
+    assert not gets_through(hosts, STRANGER, VIP, 53)
+    assert apply(edge)
 
 
 def test_a_change_of_ranges_sends_only_elements() -> None:
     before = parse(f"{VIP}|TCP|80|10.0.0.0/8", f"{VIP}|TCP|443|10.0.0.0/8")
     after = parse(f"{VIP}|TCP|80|10.0.0.0/8|192.0.2.0/24", f"{VIP}|TCP|443|10.0.0.0/8")
-    assert render_sources_nft(before, after) == (
+    assert render_source_elements(before, after) == (
         f"add element inet fairlead sources4 {{ {VIP} . tcp . 80 . 192.0.2.0/24 }}\n"
     )
-    assert render_sources_nft(after, before).startswith("delete element inet fairlead sources4")
+    assert render_source_elements(after, before).startswith("delete element inet fairlead sources4")
 
 
 def test_iptables_lets_in_before_it_drops() -> None:

@@ -6,15 +6,22 @@ answers without source NAT would go to the client by a way that it does not know
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Generic
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic
 
-from fairlead.edge.packet_filter import Rule
+from fairlead.edge.packet_filter import (
+    Rule,
+    RuleChange,
+    RuleKind,
+    RuleState,
+    compare,
+    make_rules,
+    read_rules,
+)
 from fairlead.edge.parts.part import Difference, Owned, Part, Target
-from fairlead.edge.port_marks import marks_in_force, reconcile_marks
-from fairlead.edge.source_filter import reconcile_sources, source_filters
-from fairlead.edge.source_nat import masqueraded as masqueraded_now
-from fairlead.edge.source_nat import reconcile_masquerade
+from fairlead.edge.port_marks import MARKS
+from fairlead.edge.source_filter import SOURCES
+from fairlead.edge.source_nat import SOURCE_NAT, conntrack_enabled, enable_conntrack
 from fairlead.model.names import IPAddress
 from fairlead.render import MasqueradeTarget
 from fairlead.render.nft import masqueraded
@@ -24,15 +31,53 @@ from fairlead.render.source_filter import SourceFilter, filters_of
 
 @dataclass(frozen=True)
 class RuleDifference(Difference, Generic[Rule]):
-    """Rules that are there, and those that should be."""
+    """Rules that are there, and those that should be.
+
+    Attributes:
+        rules: Those that should be.
+        change, actual: What `apply` works with.
+    """
 
     rules: frozenset[Rule] = frozenset()
+    change: RuleChange[Any] | None = None
+    actual: RuleState[Any] | None = None
 
 
-class _RulePart(Part[frozenset[Rule], frozenset[Rule], RuleDifference[Rule]]):
+class _RulePart(Part[frozenset[Rule], RuleState[Rule], RuleDifference[Rule]]):
     """A set of rules, each about one VIP."""
 
     verb: ClassVar[str]
+    kind: ClassVar[RuleKind[Any]]
+
+    def actual(self) -> RuleState[Rule]:
+        """Rules in the kernel, and what carries them."""
+        return read_rules(self.kind)
+
+    def difference(
+        self, desired: frozenset[Rule], actual: RuleState[Rule], owned: Owned
+    ) -> RuleDifference[Rule]:
+        """Rules to come and to go, and what is broken around them; all of it is ours alone."""
+        del owned
+        change = compare(self.kind, desired, actual)
+        broken = "".join(f"broken: {fault}\n" for fault in change.faults)
+        return RuleDifference(
+            change.changed,
+            self._lines(change.before) + broken,
+            self._lines(desired),
+            change.faults,
+            rules=desired,
+            change=change,
+            actual=actual,
+        )
+
+    def apply(self, change: RuleDifference[Rule], *, check: bool = False) -> None:
+        """Load them."""
+        if not check and change.change is not None and change.actual is not None:
+            make_rules(self.kind, change.change, change.actual)
+
+    def guards(self, target: Target) -> frozenset[IPAddress]:
+        """VIPs that have rules here."""
+        return frozenset(rule.address for rule in self.desired(target))
 
     def text(self, rule: Rule) -> str:
         """A rule in words."""
@@ -41,40 +86,21 @@ class _RulePart(Part[frozenset[Rule], frozenset[Rule], RuleDifference[Rule]]):
     def _lines(self, rules: Iterable[Rule]) -> str:
         return "".join(f"{self.verb} {text}\n" for text in sorted(map(self.text, rules)))
 
-    def difference(
-        self, desired: frozenset[Rule], actual: frozenset[Rule], owned: Owned
-    ) -> RuleDifference[Rule]:
-        """Rules to come and to go; the table is ours alone."""
-        del owned
-        before, after = self._lines(actual), self._lines(desired)
-        return RuleDifference(desired != actual, before, after, rules=desired)
-
-    def guards(self, target: Target) -> frozenset[IPAddress]:
-        """VIPs that have rules here."""
-        return frozenset(rule.address for rule in self.desired(target))
-
 
 class SourceFilterPart(_RulePart[SourceFilter]):
     """`loadBalancerSourceRanges`."""
 
     name = "source filter"
     verb = "restrict"
-
-    def text(self, rule: SourceFilter) -> str:
-        """Where, and who is let in."""
-        return f"{rule.place} from {', '.join(map(str, rule.sources)) or 'nobody'}"
+    kind = SOURCES
 
     def desired(self, target: Target) -> frozenset[SourceFilter]:
         """Whom each restricted virtual server lets in."""
         return filters_of(target.virtual_servers)
 
-    def actual(self) -> frozenset[SourceFilter]:
-        """Filters in the kernel."""
-        return source_filters()
-
-    def apply(self, change: RuleDifference[SourceFilter], *, check: bool = False) -> None:
-        """Load them."""
-        reconcile_sources(change.rules, check=check)
+    def text(self, rule: SourceFilter) -> str:
+        """Where, and who is let in."""
+        return f"{rule.place} from {', '.join(map(str, rule.sources)) or 'nobody'}"
 
 
 class PortMarksPart(_RulePart[PortMark]):
@@ -82,38 +108,49 @@ class PortMarksPart(_RulePart[PortMark]):
 
     name = "port marks"
     verb = "mark"
+    kind = MARKS
 
     def desired(self, target: Target) -> frozenset[PortMark]:
         """Marks that port ranges need."""
         return port_marks(target.virtual_servers)
 
-    def actual(self) -> frozenset[PortMark]:
-        """Marks that the kernel sets."""
-        return marks_in_force()
-
-    def apply(self, change: RuleDifference[PortMark], *, check: bool = False) -> None:
-        """Load them."""
-        reconcile_marks(change.rules, check=check)
-
 
 class SourceNatPart(_RulePart[MasqueradeTarget]):
-    """Source NAT of forwarding mode `masquerade`."""
+    """Source NAT of forwarding mode `masquerade`, and the sysctl that IPVS needs for it."""
 
     name = "source NAT"
     verb = "masquerade"
-
-    def text(self, rule: MasqueradeTarget) -> str:
-        """Address, protocol and port."""
-        return f"{rule.address} {rule.protocol} {rule.port}"
+    kind = SOURCE_NAT
 
     def desired(self, target: Target) -> frozenset[MasqueradeTarget]:
         """Virtual servers whose answers must come back through this edge."""
         return masqueraded(target.virtual_servers)
 
-    def actual(self) -> frozenset[MasqueradeTarget]:
-        """What the kernel masquerades."""
-        return masqueraded_now()
+    def difference(
+        self,
+        desired: frozenset[MasqueradeTarget],
+        actual: RuleState[MasqueradeTarget],
+        owned: Owned,
+    ) -> RuleDifference[MasqueradeTarget]:
+        """As for all rules; a sysctl that somebody switched off is a difference as well."""
+        found = super().difference(desired, actual, owned)
+        if not desired or conntrack_enabled():
+            return found
+        off = "net.ipv4.vs.conntrack is off"
+        return replace(
+            found,
+            changed=True,
+            before=f"{found.before}broken: {off}\n",
+            changes=(*found.changes, off),
+        )
 
     def apply(self, change: RuleDifference[MasqueradeTarget], *, check: bool = False) -> None:
-        """Load it, with the sysctl that IPVS needs for it."""
-        reconcile_masquerade(change.rules, check=check)
+        """Switch the sysctl on, and load them."""
+        if not check and change.rules:
+            enable_conntrack()
+        if change.change is not None and change.change.changed:
+            super().apply(change, check=check)
+
+    def text(self, rule: MasqueradeTarget) -> str:
+        """Address, protocol and port."""
+        return f"{rule.address} {rule.protocol} {rule.port}"
