@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs of roles: what is specified is what is defaulted, nothing drifts apart."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,9 @@ def test_what_the_playbooks_wire_is_an_input():
     wired = set(yaml.safe_load((ROOT / "playbooks/vars/wiring.yml").read_text()))
     inputs = {name for role in ROLES for name in options(role)}
     assert {name for name in wired if not name.startswith("__")} <= inputs | SHARED
+
+
+def test_readmes_are_what_the_argument_specs_say():
+    argv = [sys.executable, str(ROOT / "tools/role_readmes.py"), "--check"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
