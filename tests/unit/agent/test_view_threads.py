@@ -182,7 +182,7 @@ def tellers(agent: Agent) -> dict[str, Callable[[], bytes]]:
     """What the agent's other threads ask for, through the very functions that they were given."""
     view = agent._status._view
     answers: dict[str, Callable[[], Any]] = {
-        "pools": agent._pool_writer._reports,
+        "pools": agent._pool_writer._states,
         "rows": lambda: sorted(agent._status_objects._rows().items()),
         "findings": agent._states._findings,
         "peers": lambda: tuple(agent._sessions._peers()),
