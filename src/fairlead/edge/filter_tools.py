@@ -16,7 +16,7 @@ from fairlead.model.errors import ApplyError
 
 IPTABLES: Final = {4: "iptables-legacy", 6: "ip6tables-legacy"}
 _SECONDS = 20
-_WAIT = "-w5"  # seconds for the lock of another iptables
+_WAIT = "--wait=5"  # seconds for another's lock; iptables-restore takes no number after -w
 _ANEW_SECONDS = 25.0  # a "no" of the kernel is asked again at the next resync
 # The agent is not root and can't make /run/xtables.lock; the edge's lock keeps our writers apart.
 _AGENT_XTABLES_LOCK = "/run/fairlead/xtables.lock"

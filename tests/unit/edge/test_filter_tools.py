@@ -38,7 +38,7 @@ def test_a_tool_that_hangs_ends_in_an_error(tools: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(filter_tools, "_SECONDS", 0.2)
     tool(tools, "iptables-legacy", "exec sleep 30")
     with pytest.raises(ApplyError, match=r"no answer in 0\.2 s"):
-        run_tool(["iptables-legacy", "-w5", "-C"])
+        run_tool(["iptables-legacy", "--wait=5", "-C"])
 
 
 def test_a_tool_that_is_not_there_names_the_role() -> None:
