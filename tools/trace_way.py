@@ -173,7 +173,7 @@ def new_service(folder: Path) -> Trace:
         take(service("5"))
         edge.loop.turn(0)
         publisher.offer(edge.decisions[-1:])
-        publisher._attempt_decision(edge.decisions[-1])  # noqa: SLF001 - without its thread
+        publisher._pass()  # noqa: SLF001 - without its thread
         take(service("6", "192.0.2.10"))
         edge.loop.turn(0)
         outcome = walk(parts, edge.log[-1].target, known=known)
