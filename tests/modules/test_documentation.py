@@ -39,10 +39,13 @@ def test_check_and_diff_mode_are_documented(name):
     assert attributes["diff_mode"]["support"] == expected
 
 
+EXAMPLES = {"str": "x", "dict": {}, "list": [], "path": "/x"}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_documented_options_are_those_that_are_taken(name):
     required = {
-        key: {"str": "x", "dict": {}, "list": [], "path": "/x"}[option["type"]]
+        key: option.get("choices", (EXAMPLES[option["type"]],))[0]
         for key, option in documented(name, "options").items()
         if option.get("required")
     }
