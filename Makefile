@@ -7,7 +7,7 @@ PYTEST := $(PYTHON) -m pytest
 RESULTS ?= .cache/results
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: help setup demo test check lint unit kernel-test lab-test molecule bench collection lock clean
+.PHONY: help setup demo test check lint unit kernel-test lab-test molecule bench mutation collection lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ molecule: setup ## the roles on bare guests: check, converge, idempotence, verif
 
 bench: setup ## the figures of docs/figures.md, measured here
 	@$(PYTHON) -m bench
+
+mutation: setup ## breaks agent, cluster and edge at random places, and counts what the tests see (an hour)
+	@$(PYTHON) tools/mutation.py
 
 collection: setup ## build, install and look over the Galaxy collection
 	@$(PYTHON) tools/stage_collection.py

