@@ -27,9 +27,8 @@ from fairlead.agent.publisher import Publisher  # noqa: E402
 from fairlead.cluster.feed import targets  # noqa: E402
 from fairlead.cluster.watch import Listed, Watcher  # noqa: E402
 from fairlead.cluster.writes import EventRecorder  # noqa: E402
-from fairlead.edge import keepalived  # noqa: E402
 from fairlead.edge.links import FakeLinks  # noqa: E402
-from fairlead.edge.parts import BirdPaths, EdgePaths, VrrpPaths, edge_parts  # noqa: E402
+from fairlead.edge.parts import BirdPaths, EdgePaths, VrrpPaths, edge_parts, vrrp  # noqa: E402
 from fairlead.edge.parts.walk import walk  # noqa: E402
 from unit.agent.test_loop import NODES, Edge, Namespace, endpoints  # noqa: E402
 
@@ -192,7 +191,7 @@ class EthLinks(FakeLinks):
 
 def main() -> int:
     """Print both ways."""
-    keepalived._VALIDATOR = ("true",)  # type: ignore[assignment] # noqa: SLF001
+    vrrp._VALIDATOR = ("true",)  # type: ignore[assignment] # noqa: SLF001
     longer = False
     with tempfile.TemporaryDirectory() as folder:
         ways = {"readiness flip": flip(), "new Service": new_service(Path(folder))}

@@ -53,7 +53,7 @@ from ansible_collections.fairlead.edge.plugins.module_utils._edge import (
 
 
 def act(module):
-    from fairlead.edge.keepalived import VRRP_CONF
+    from fairlead.edge.parts.vrrp import VRRP_CONF
     from fairlead.model.errors import ApplyError
 
     wanted = target(module)

@@ -32,6 +32,8 @@ from unit.planner import (
 
 pytestmark = pytest.mark.lab
 
+DOCUMENT = {"vrrp": {"advertised_address": "10.222.93.9/24"}}  # asked for, and never used
+
 ROWS = {
     test_metallb_1_1: (
         "address-pool under the old prefix",
@@ -161,7 +163,7 @@ def edge() -> Iterator[Edge]:
         controlplane.kubectl(cfg, programs, "apply", "--server-side", "-f", crds)
         for name in ("metallb-system", "other"):
             api.request("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
-        prepare(cfg, solo, api, {}, {"announce": False})
+        prepare(cfg, solo, api, DOCUMENT, {"announce": False})
         made = Edge(solo, api)
         wait_for("pools are served", lambda: _served(made), 30)
         made.start()

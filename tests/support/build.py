@@ -5,6 +5,7 @@ from ipaddress import ip_address
 
 import msgspec
 
+from fairlead.model.addresses import family_of
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.kube import (
     Endpoint,
@@ -15,7 +16,7 @@ from fairlead.model.kube import (
     Service,
     ServicePort,
 )
-from fairlead.model.names import Family, ObjectKey, Protocol, TrafficPolicy, family_of
+from fairlead.model.names import Family, ObjectKey, Protocol, TrafficPolicy
 from fairlead.model.pool import Pool, PoolSelection
 from fairlead.planner.allocate import allocate
 from fairlead.planner.requests import POOL_NOTE

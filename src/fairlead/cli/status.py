@@ -97,11 +97,12 @@ def read_edge(inventory_path: Path, status_file: Path) -> EdgeStatus:
         vrrp: tuple[VrrpStatus, ...] = ()
         if inventory is not None and edge is not None and Announce.VRRP in inventory.announce:
             vrrp = _vrrp(inventory, edge, agent, links)
+    bgp = _bgp(inventory, problems)
     return EdgeStatus(
         edge=edge.name if edge else None,
         problems=tuple(problems),
         vrrp=vrrp,
-        bgp=_bgp(inventory, problems),
+        bgp=bgp,
         vips=vips,
         virtual_servers=tuple(virtual_server_status(one, ranges) for one in servers),
         agent=agent,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text to addresses and their order, for every layer."""
+"""Text to addresses, their family and their order, for every layer."""
 
 from functools import lru_cache
 from ipaddress import IPv4Address, ip_address
 
-from fairlead.model.names import IPAddress
+from fairlead.model.names import Family, IPAddress
 
 
 @lru_cache(maxsize=262_144)
@@ -27,3 +27,8 @@ def parse_address(text: str) -> IPAddress:
 def address_order(address: IPAddress) -> tuple[int, int]:
     """Sort key of addresses: IPv4 before IPv6, then by number."""
     return address.version, int(address)
+
+
+def family_of(address: IPAddress) -> Family:
+    """Return the family of an address."""
+    return Family.IPV4 if address.version == 4 else Family.IPV6

@@ -58,8 +58,3 @@ class TrafficPolicy(StrEnum):
 
     CLUSTER = "Cluster"
     LOCAL = "Local"
-
-
-def family_of(address: IPAddress) -> Family:
-    """Return the family of an address."""
-    return Family.IPV4 if address.version == 4 else Family.IPV6

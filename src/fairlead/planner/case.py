@@ -3,8 +3,9 @@
 
 from dataclasses import dataclass, field
 
+from fairlead.model.addresses import family_of
 from fairlead.model.kube import Service
-from fairlead.model.names import IPAddress, ObjectKey, family_of
+from fairlead.model.names import IPAddress, ObjectKey
 from fairlead.model.plan import PlanEvent, Refusal, ServicePlan
 from fairlead.planner.pools import PoolIndex
 from fairlead.planner.requests import (

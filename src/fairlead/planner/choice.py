@@ -3,7 +3,8 @@
 
 from collections.abc import Sequence
 
-from fairlead.model.names import Family, IPAddress, family_of
+from fairlead.model.addresses import family_of
+from fairlead.model.names import Family, IPAddress
 from fairlead.model.pool import Pool
 from fairlead.planner.case import NORMAL, WARNING, Case
 from fairlead.planner.ledger import Ledger

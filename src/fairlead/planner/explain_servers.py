@@ -7,7 +7,7 @@ asks (`slices`, `nodes`, `options`).
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from fairlead.model.addresses import address_order
+from fairlead.model.addresses import address_order, family_of
 from fairlead.model.explanation import ServerStory, SliceStory, TargetStory
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import EndpointSlice, Node, Service, ServicePort
@@ -17,7 +17,6 @@ from fairlead.model.names import (
     IPAddress,
     Protocol,
     TrafficPolicy,
-    family_of,
 )
 from fairlead.model.plan import SLOW_START_STEPS, Plan, RealServer, ServicePlan, VirtualServer
 from fairlead.model.snapshot import Snapshot

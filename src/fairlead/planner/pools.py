@@ -5,9 +5,10 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_interface
 
+from fairlead.model.addresses import family_of
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import Namespace, Service
-from fairlead.model.names import Family, IPAddress, ObjectKey, family_of
+from fairlead.model.names import Family, IPAddress, ObjectKey
 from fairlead.model.plan import ObjectError
 from fairlead.model.pool import Pool
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from fairlead.model.addresses import parse_address
+from fairlead.model.addresses import family_of, parse_address
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import Service
-from fairlead.model.names import Family, IPAddress, TrafficPolicy, family_of
+from fairlead.model.names import Family, IPAddress, TrafficPolicy
 from fairlead.planner.ledger import Use
 from fairlead.planner.pools import PoolIndex
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from fairlead.model.addresses import address_order
+from fairlead.model.addresses import address_order, family_of
 from fairlead.model.inventory import Inventory
 from fairlead.model.kube import EndpointSlice, Service, ServicePort
 from fairlead.model.names import (
@@ -27,7 +27,6 @@ from fairlead.model.names import (
     IPNetwork,
     Protocol,
     TrafficPolicy,
-    family_of,
 )
 from fairlead.model.plan import SLOW_START_STEPS, PlanEvent, RealServer, VirtualServer
 from fairlead.model.schedulers import HASHING
@@ -134,7 +133,7 @@ def shape_events(service: Service, inventory: Inventory) -> tuple[PlanEvent, ...
     """Warnings about what a Service asks and does not get in its virtual servers."""
     events = [*option_events(service.annotations), *source_events(service)]
     options = options_of(service.annotations, inventory)
-    if obstacle := range_obstacle(service, options):
+    if options.port_range is not None and (obstacle := range_obstacle(service, options)):
         events.append(PlanEvent("Warning", NOT_SERVED, obstacle))
     if options.forwarding is Forwarding.MASQUERADE:
         missing = [f"{p.protocol}/{p.port}" for p in service.ports if not p.node_port]

@@ -16,7 +16,7 @@ import pytest
 
 from fairlead.agent.config import AgentConfig
 from fairlead.edge import source_nat as nft
-from fairlead.edge.keepalived import apply_vrrp
+from fairlead.edge.parts.vrrp import write_vrrp
 from fairlead.model.errors import ApplyError, ValidationError
 from fairlead.render import render_keepalived
 from golden import cases
@@ -113,17 +113,17 @@ def test_a_new_vip_is_a_reload_and_a_lost_signal_is_repaired(
         return vip in _ip("-n", NETNS, "addr", "show", "dev", "eth0")
 
     with_vip = msgspec.structs.replace(INSTANCE, addresses=(ip_address("192.0.2.200"),))
-    assert apply_vrrp((with_vip,), **paths).changed
+    assert write_vrrp(render_keepalived((with_vip,)), **paths).changed
     _until(lambda: held("192.0.2.200/32"), "the VIP on the only edge")
-    assert not apply_vrrp((with_vip,), **paths).changed
+    assert not write_vrrp(render_keepalived((with_vip,)), **paths).changed
 
     # Written, then killed before the signal: the mark still names the older text.
     two = msgspec.structs.replace(
         INSTANCE, addresses=(ip_address("192.0.2.200"), ip_address("192.0.2.201"))
     )
-    apply_vrrp((two,), **{**paths, "pid_file": keepalived / "no-such-pid"})
+    write_vrrp(render_keepalived((two,)), **{**paths, "pid_file": keepalived / "no-such-pid"})
     assert not held("192.0.2.201/32")
-    assert not apply_vrrp((two,), **paths).changed
+    assert not write_vrrp(render_keepalived((two,)), **paths).changed
     _until(lambda: held("192.0.2.201/32"), "the second VIP")
 
 
@@ -136,7 +136,12 @@ def test_keepalived_refuses_and_the_live_file_stays(
     live.write_text("# old\n")
     elsewhere = msgspec.structs.replace(INSTANCE, interface="nosuch0")
     with pytest.raises(ValidationError, match="nosuch0"):
-        apply_vrrp((elsewhere,), path=live, pid_file=tmp_path / "pid", loaded_mark=tmp_path / "m")
+        write_vrrp(
+            render_keepalived((elsewhere,)),
+            path=live,
+            pid_file=tmp_path / "pid",
+            loaded_mark=tmp_path / "m",
+        )
     assert live.read_text() == "# old\n"
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fairlead.edge.bird import BIRD_CONF, LOADED_MARK, apply_bird, masked
 from fairlead.edge.bird_control import CONTROL_SOCKET
-from fairlead.edge.parts.daemon_file import DaemonFile, FileDifference, read_text
-from fairlead.edge.parts.part import Owned, Part, Target
+from fairlead.edge.config_file import DaemonFile, read_text
+from fairlead.edge.parts.part import FileDifference, Owned, Part, Target
 from fairlead.model.inventory import Edge
 from fairlead.model.names import Announce, IPAddress
 from fairlead.model.plan import EdgePlan, ObjectError

@@ -99,6 +99,13 @@ class Difference:
     changes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class FileDifference(Difference):
+    """A text to be written and loaded; `before` and `after` show no secrets."""
+
+    text: str = ""
+
+
 Change = TypeVar("Change", bound=Difference)
 
 
