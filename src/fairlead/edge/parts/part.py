@@ -139,16 +139,11 @@ class Part(ABC, Generic[Desired, Actual, Change]):
         return frozenset()
 
     def make_true(self, target: Target, *, check: bool = False) -> Change:
-        """Compare and apply; raises `ApplyError`."""
+        """Compare and apply; raises `ApplyError`. With an empty target the part is withdrawn."""
         change = self.difference(self.desired(target), self.actual(), target.owned)
         if change.changed:
             self.apply(change, check=check)
         return change
-
-    def withdraw(self, target: Target, *, check: bool = False) -> Change:
-        """Make it hold nothing of ours."""
-        nothing = replace(target, announce=frozenset(), plan=EdgePlan(), virtual_servers=())
-        return self.make_true(nothing, check=check)
 
 
 def interfaces_of(instance: VrrpInstance) -> tuple[str, ...]:
