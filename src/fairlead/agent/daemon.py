@@ -42,7 +42,7 @@ from fairlead.agent.service_events import (
     planned_failures,
 )
 from fairlead.agent.sessions import SessionWatch
-from fairlead.agent.status_object_writer import ReportWriter, Rows, report_rows
+from fairlead.agent.status_object_writer import Rows, StatusObjectWriter, status_rows
 from fairlead.agent.status_writer import StatusWriter
 from fairlead.agent.view import AgentView, Surroundings
 from fairlead.cluster.client import KubeApi
@@ -50,7 +50,7 @@ from fairlead.cluster.configuration_states import ConfigStateStore
 from fairlead.cluster.feed import ClusterFeed
 from fairlead.cluster.lease import Election, KubeLeaseStore
 from fairlead.cluster.manifests import load_inventory
-from fairlead.cluster.status_objects import ReportStore
+from fairlead.cluster.status_objects import StatusObjectStore
 from fairlead.cluster.writes import EventRecorder
 from fairlead.edge.ipvs import IpvsTable
 from fairlead.edge.links import Links
@@ -166,9 +166,9 @@ class Agent:
         base = named("fairlead-edge", self._inventory.group)
         return KubeLeaseStore(self._api, self._config.namespace, f"{base}-{edge}")
 
-    def _make_status_object_writer(self) -> ReportWriter:
-        return ReportWriter(
-            ReportStore(self._api, self._inventory.pool_namespace, self._inventory.group),
+    def _make_status_object_writer(self) -> StatusObjectWriter:
+        return StatusObjectWriter(
+            StatusObjectStore(self._api, self._inventory.pool_namespace, self._inventory.group),
             Heartbeat(self._lease_of(self._edge.name), self._edge.name),
             Liveness(self._lease_of),
             rows=self._status_rows,
@@ -271,7 +271,7 @@ class Agent:
 
     def _status_rows(self) -> Rows:
         view = self._view
-        return report_rows(
+        return status_rows(
             view.edge, view.virtual_servers, view.standing, view.interfaces(), view.routes
         )
 

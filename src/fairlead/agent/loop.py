@@ -70,7 +70,7 @@ class Loop:
         self._announces, self._resync, self._clock = announces, resync, clock
         self._owned = ports.owned
         self._generation = 0
-        self._told: frozenset[IPAddress] = frozenset()
+        self._announced: frozenset[IPAddress] = frozenset()
         self._held_back: frozenset[IPAddress] = frozenset()
         self._dirty: set[ServiceKey] = set()
         self._leaving = Withdrawals()
@@ -290,10 +290,10 @@ class Loop:
     def _announce(self) -> None:
         """Tell the announcer the whole target, without what IPVS can't serve yet."""
         self._generation += 1
-        self._held_back = self._unserved() - self._told
+        self._held_back = self._unserved() - self._announced
         target = self._ports.planning.target.target(self._owned).without(self._held_back)
-        self._told = target.by_bgp.union(*(instance.addresses for instance in target.vrrp))
-        self._owned = self._owned.with_announced(self._told, target.advertised)
+        self._announced = target.by_bgp.union(*(instance.addresses for instance in target.vrrp))
+        self._owned = self._owned.with_announced(self._announced, target.advertised)
         if self._announces:
             self._ports.announce(self._generation, replace(target, owned=self._owned))
         else:

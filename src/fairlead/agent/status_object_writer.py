@@ -17,7 +17,7 @@ from ipaddress import ip_network
 from fairlead.agent.attempts import Attempts, Outcome
 from fairlead.agent.heartbeat import BEAT_SECONDS, Heartbeat, Liveness
 from fairlead.agent.worker import Worker
-from fairlead.cluster.status_objects import Report, ReportKind, ReportStore
+from fairlead.cluster.status_objects import StatusKind, StatusObjectStore, StatusRow
 from fairlead.edge.vips import StandingVips
 from fairlead.model.names import IPAddress, IPNetwork, ObjectKey
 from fairlead.model.plan import BgpAnnouncement, VirtualServer
@@ -28,10 +28,10 @@ _GATHER_SECONDS = 0.1  # a failover moves many addresses one after the other
 _PAUSE_SECONDS = 0.005  # between writes: thousands of them must not crowd out anything
 
 
-Rows = dict[tuple[ReportKind, ObjectKey], Report]
+Rows = dict[tuple[StatusKind, ObjectKey], StatusRow]
 
 
-def report_rows(
+def status_rows(
     edge: str,
     servers: Iterable[VirtualServer],
     vips: StandingVips,
@@ -48,17 +48,17 @@ def report_rows(
         routes: Exported prefixes; one may cover many VIPs.
     """
     peers = _Peers(routes)
-    found: dict[tuple[ReportKind, ObjectKey], set[str]] = {}
+    found: dict[tuple[StatusKind, ObjectKey], set[str]] = {}
     for server in servers:
         if server.address in vips.lan:
-            found.setdefault((ReportKind.L2, server.service), set()).update(
+            found.setdefault((StatusKind.L2, server.service), set()).update(
                 interfaces.get(server.address, ())
             )
         if server.address in vips.link:
-            names = found.setdefault((ReportKind.BGP, server.service), set())
+            names = found.setdefault((StatusKind.BGP, server.service), set())
             names.update(peers.of(server.address))
     return {
-        (kind, service): Report(kind, edge, service, tuple(sorted(names)))
+        (kind, service): StatusRow(kind, edge, service, tuple(sorted(names)))
         for (kind, service), names in found.items()
     }
 
@@ -82,7 +82,7 @@ class _Peers:
         return self._single.get(address, set()) | covering
 
 
-class ReportWriter:
+class StatusObjectWriter:
     """Makes reports true; `look` may be called from any thread, the rest runs in its own.
 
     Args:
@@ -91,7 +91,7 @@ class ReportWriter:
 
     def __init__(
         self,
-        store: ReportStore,
+        store: StatusObjectStore,
         heartbeat: Heartbeat,
         liveness: Liveness,
         *,
@@ -140,11 +140,11 @@ class ReportWriter:
         wanted = self._rows()
         done = [
             self._make_true(kind, {key: row for (of, key), row in wanted.items() if of is kind})
-            for kind in ReportKind
+            for kind in StatusKind
         ]
         return all(done) and (not self._leading() or self._clean())
 
-    def _make_true(self, kind: ReportKind, wanted: dict[ObjectKey, Report]) -> bool:
+    def _make_true(self, kind: StatusKind, wanted: dict[ObjectKey, StatusRow]) -> bool:
         found = self._store.own(kind, self._edge)
         if found is None:
             return True  # no such definition: nobody wants to know
@@ -165,7 +165,7 @@ class ReportWriter:
         """Delete objects of edges that left the inventory or fell silent."""
         others = [edge for edge in self._edges if edge != self._edge]
         alive = [self._edge, *self._liveness.alive(others)]
-        absent = [(kind, one) for kind in ReportKind for one in self._store.of_others(kind, alive)]
+        absent = [(kind, one) for kind in StatusKind for one in self._store.of_others(kind, alive)]
         for _, one in absent:
             log.info(
                 "status object of an absent edge is deleted",

@@ -18,7 +18,7 @@ import msgspec
 from fairlead.cluster.access import AccessChange, AccessError, ensure, get, shared
 from fairlead.cluster.client import ApiError, KubeApi
 from fairlead.cluster.configuration_states import KIND, ConfigStateStore
-from fairlead.cluster.status_objects import ReportKind, ReportStore
+from fairlead.cluster.status_objects import StatusKind, StatusObjectStore
 from fairlead.crds import definitions
 from fairlead.crds.definition import (
     GROUP,
@@ -101,9 +101,9 @@ def remove_reports(
     Raises:
         ApiError, ApiUnavailableError: The API server refused or did not answer.
     """
-    store = ReportStore(api, namespace, group)
+    store = StatusObjectStore(api, namespace, group)
     changes = []
-    for kind in ReportKind:
+    for kind in StatusKind:
         for found in store.of_all(kind):
             if not check:
                 store.delete(kind, found)

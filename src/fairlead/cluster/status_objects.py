@@ -24,7 +24,7 @@ NAME_LABEL = "metallb.io/service-name"
 NAMESPACE_LABEL = "metallb.io/service-namespace"
 
 
-class ReportKind(Enum):
+class StatusKind(Enum):
     """The two kinds: (kind, collection, prefix of generated names)."""
 
     L2 = ("ServiceL2Status", "servicel2statuses", "l2-")
@@ -36,14 +36,14 @@ class ReportKind(Enum):
         return self.value[1]
 
 
-class Report(msgspec.Struct, frozen=True):
+class StatusRow(msgspec.Struct, frozen=True):
     """That an edge announces a Service.
 
     Attributes:
         names: Interfaces or peers, sorted.
     """
 
-    kind: ReportKind
+    kind: StatusKind
     edge: str
     service: ObjectKey
     names: tuple[str, ...]
@@ -67,12 +67,12 @@ class Report(msgspec.Struct, frozen=True):
 
     def status(self) -> dict[str, Any]:
         """Status of the object."""
-        if self.kind is ReportKind.L2:
+        if self.kind is StatusKind.L2:
             return {**self.identity(), "interfaces": [{"name": name} for name in self.names]}
         return {**self.identity(), "peers": list(self.names)}
 
 
-class ReportObject(msgspec.Struct):
+class StatusObject(msgspec.Struct):
     """An object as it stands."""
 
     metadata: ObjectMeta
@@ -84,61 +84,59 @@ class ReportObject(msgspec.Struct):
         labels = self.metadata.labels
         return ObjectKey(labels.get(NAMESPACE_LABEL, ""), labels.get(NAME_LABEL, ""))
 
-    def tells(self, report: Report) -> bool:
+    def tells(self, row: StatusRow) -> bool:
         """Whether it says exactly this."""
-        return self.status == report.status()
+        return self.status == row.status()
 
-    def is_about(self, report: Report) -> bool:
+    def is_about(self, row: StatusRow) -> bool:
         """Whether it can be made to say this: what can't be changed is right or empty."""
-        return all(
-            self.status.get(key, text) in (text, "") for key, text in report.identity().items()
-        )
+        return all(self.status.get(key, text) in (text, "") for key, text in row.identity().items())
 
 
-class ReportStore:
+class StatusObjectStore:
     """The objects of one namespace; every method raises ApiError and ApiUnavailableError."""
 
     def __init__(self, api: KubeApi, namespace: str, group: str = DEFAULT_GROUP) -> None:
         self._api, self._group = api, group
         self._of = {
-            kind: Collection(api, namespace, kind.plural, ReportObject, group)
-            for kind in ReportKind
+            kind: Collection(api, namespace, kind.plural, StatusObject, group)
+            for kind in StatusKind
         }
 
-    def own(self, kind: ReportKind, edge: str) -> list[ReportObject] | None:
+    def own(self, kind: StatusKind, edge: str) -> list[StatusObject] | None:
         """Objects that an edge wrote; None where the kind is not served."""
         return self._of[kind].select(f"{NODE_LABEL}={edge}")
 
-    def of_others(self, kind: ReportKind, edges: Iterable[str]) -> list[ReportObject]:
+    def of_others(self, kind: StatusKind, edges: Iterable[str]) -> list[StatusObject]:
         """Objects of ours that none of these edges wrote."""
         names = ",".join(sorted(edges))
         return self._of[kind].select(f"{NODE_LABEL} notin ({names})") or []
 
-    def of_all(self, kind: ReportKind) -> list[ReportObject]:
+    def of_all(self, kind: StatusKind) -> list[StatusObject]:
         """Objects of ours, whichever edge wrote them."""
         return self._of[kind].select() or []
 
-    def create(self, report: Report) -> None:
+    def create(self, row: StatusRow) -> None:
         """Make an object, then fill in its status."""
-        kind, _, prefix = report.kind.value
-        labels = report.labels() | group_labels(self._group)
+        kind, _, prefix = row.kind.value
+        labels = row.labels() | group_labels(self._group)
         body = {
             "apiVersion": API_VERSION,
             "kind": kind,
             "metadata": {"generateName": prefix, "labels": labels},
         }
-        data = self._api.request("POST", self._of[report.kind].path, body=body)
-        self.mend(msgspec.json.decode(data, type=ReportObject), report)
+        data = self._api.request("POST", self._of[row.kind].path, body=body)
+        self.mend(msgspec.json.decode(data, type=StatusObject), row)
 
-    def mend(self, found: ReportObject, report: Report) -> None:
+    def mend(self, found: StatusObject, row: StatusRow) -> None:
         """Make the status of an object tell this."""
         self._api.request(
             "PATCH",
-            f"{self._of[report.kind].path}/{found.metadata.name}/status",
-            body={"status": report.status()},
+            f"{self._of[row.kind].path}/{found.metadata.name}/status",
+            body={"status": row.status()},
             content_type=MERGE_PATCH,
         )
 
-    def delete(self, kind: ReportKind, found: ReportObject) -> None:
+    def delete(self, kind: StatusKind, found: StatusObject) -> None:
         """Delete an object; one that is gone is fine."""
         self._of[kind].delete(found.metadata.name)

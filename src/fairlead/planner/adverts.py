@@ -81,7 +81,7 @@ class VipRow(msgspec.Struct, frozen=True, gc=False):
     """A VIP with what is told to each edge.
 
     Attributes:
-        told: What edges carry, one for each entry of `Reach.all_ways`.
+        carried: What edges carry, one for each entry of `Reach.all_ways`.
         users: Services on it, only where some edge fails to announce it.
         source: The only Service on it; None where there are more.
     """
@@ -89,7 +89,7 @@ class VipRow(msgspec.Struct, frozen=True, gc=False):
     address: IPAddress
     ready: bool
     reach: Reach
-    told: tuple[VipAddress, ...]
+    carried: tuple[VipAddress, ...]
     users: tuple[ObjectKey, ...] = ()
     source: Service | None = None
 
@@ -164,9 +164,9 @@ class Advertising:
             ready = [service for service, answers in users if answers]
             is_ready, counted = bool(ready), ready or [service for service, _ in users]
         reach = self.reach([self.class_of(service, pool) for service in counted], address.version)
-        told = tuple([VipAddress(address, ways, is_ready) for ways in reach.all_ways])
+        carried = tuple([VipAddress(address, ways, is_ready) for ways in reach.all_ways])
         keys = tuple(sorted(service.key for service in counted)) if reach.failed else ()
-        return VipRow(address, is_ready, reach, told, keys, source)
+        return VipRow(address, is_ready, reach, carried, keys, source)
 
     def reaches_edge(self, one: ServiceClass, way: Announce, edge: str) -> bool:
         """Whether any advertisement of a class is for this edge."""

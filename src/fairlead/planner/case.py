@@ -18,7 +18,7 @@ from fairlead.planner.requests import (
     wanted_families,
     wish_of,
 )
-from fairlead.planner.trail import Outcome, Phase, Step, Trail, wish_told
+from fairlead.planner.trail import Outcome, Phase, Step, Trail, wish_texts
 
 NORMAL, WARNING = "Normal", "Warning"
 FAILED = "AllocationFailed"
@@ -55,7 +55,7 @@ class Case:
         wish = self.wish
         if wish is None:
             return
-        for text in wish_told(wish, self.service):
+        for text in wish_texts(wish, self.service):
             self.note(Step(Phase.WISH, Outcome.LOOKED, text))
         recorded = tuple([address for address, _ in self.service.ingress])
         if recorded and not self.held:

@@ -79,7 +79,7 @@ class Pending:
         self.vips = True
         self.advertising = True
         self._edge = edge
-        self._told: dict[str, object] = {}
+        self._last: dict[str, object] = {}
 
     def take(
         self,
@@ -107,7 +107,7 @@ class Pending:
 
     def _new(self, name: str, value: T) -> T | None:
         """The value, None where this is what was told last."""
-        if name in self._told and self._told[name] == value:
+        if name in self._last and self._last[name] == value:
             return None
-        self._told[name] = value
+        self._last[name] = value
         return value

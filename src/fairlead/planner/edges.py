@@ -48,7 +48,7 @@ def edge_plan(
 def vip_addresses(edge: Edge, rows: Iterable[VipRow]) -> tuple[VipAddress, ...]:
     """VIPs as this edge carries them."""
     name = edge.name
-    return tuple([row.told[row.reach.ways[name]] for row in rows])
+    return tuple([row.carried[row.reach.ways[name]] for row in rows])
 
 
 def vrrp_instances(

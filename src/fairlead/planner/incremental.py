@@ -61,7 +61,7 @@ class PlannerState:
         self._nodes = NodeIndex(())
         self._changed_nodes: set[str] = set()
         self._allocator = Allocator(inventory)
-        self._untold: dict[ObjectKey, ServicePlan] = {}
+        self._unpublished: dict[ObjectKey, ServicePlan] = {}
         self._vips = VipTable()
         self._marks = MarkTable()
         self._adverts = AdvertStore(inventory)
@@ -168,10 +168,10 @@ class PlannerState:
         decided = self._allocator.decisions()
         taken = tuple(
             plan
-            for key, plan in sorted(self._untold.items())
+            for key, plan in sorted(self._unpublished.items())
             if decided.get(key) is plan and (plan.changed or plan.events)
         )
-        self._untold.clear()
+        self._unpublished.clear()
         return taken
 
     def decisions(self) -> tuple[ServicePlan, ...]:
@@ -188,7 +188,7 @@ class PlannerState:
     def _decide(self) -> None:
         self._use_pools()
         for plan in self._allocator.run():
-            self._untold[plan.key] = plan
+            self._unpublished[plan.key] = plan
 
     def take_edge_delta(self, edge_name: str) -> EdgeDelta:
         """What changed for an edge since it last asked; all of it the first time."""

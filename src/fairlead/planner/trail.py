@@ -128,7 +128,7 @@ def why_not(ledger: Ledger, pools: PoolIndex, pool: Pool, address: IPAddress, us
     return ""
 
 
-def wish_told(wish: Wish, service: Service) -> tuple[str, ...]:
+def wish_texts(wish: Wish, service: Service) -> tuple[str, ...]:
     """A request in sentences: families, addresses and pool, sharing."""
     source = "no ClusterIPs yet: by ipFamilies, request and pools"
     if service.cluster_ips:

@@ -64,28 +64,28 @@ class Announced:
 
     def __init__(self, plan: EdgePlan) -> None:
         self.plan = plan
-        self._told: dict[str, dict[_Prefix, Attributes]] = defaultdict(dict)
+        self._exported: dict[str, dict[_Prefix, Attributes]] = defaultdict(dict)
         for one in plan.bgp:
             prefix, attributes = _prefix(one.prefix), attributes_of(one)
             for peer in one.peers:
-                self._told[peer][prefix] = attributes
+                self._exported[peer][prefix] = attributes
         self._standing = [
             _Prefix(vip.address.version, int(vip.address), vip.address.max_prefixlen)
             for vip in plan.addresses
             if vip.ready and Announce.BGP in vip.announce
         ]
 
-    def told(self, peer: str) -> Mapping[_Prefix, Attributes]:
+    def exported(self, peer: str) -> Mapping[_Prefix, Attributes]:
         """What a router hears now."""
-        return self._told.get(peer, {})
+        return self._exported.get(peer, {})
 
     def exceptions(self, peer: str, version: int) -> dict[_Prefix, Attributes | None]:
         """VIPs that the policies alone would announce otherwise; None refuses one."""
-        told, policy = self.told(peer), HostPolicy(self.plan, peer, version)
+        exported, policy = self.exported(peer), HostPolicy(self.plan, peer, version)
         return {
-            host: told.get(host)
+            host: exported.get(host)
             for host in self._standing
-            if host.version == version and told.get(host) != policy.attributes(host.number)
+            if host.version == version and exported.get(host) != policy.attributes(host.number)
         }
 
 
@@ -126,7 +126,7 @@ def export_views(announced: Announced, peer: str, family: str) -> ExportView:
     version = int(family[-1])
     wide = {
         prefix: attributes
-        for prefix, attributes in announced.told(peer).items()
+        for prefix, attributes in announced.exported(peer).items()
         if prefix.version == version and not prefix.is_host
     }
     policy = HostPolicy(announced.plan, peer, version)

@@ -127,7 +127,7 @@ def _metallb(kind: str, plural: str, wire: type[Any], parse: Any, **columns: Any
     )
 
 
-def _told(kind: str, plural: str, *verbs: str) -> Resource:
+def _status_kind(kind: str, plural: str, *verbs: str) -> Resource:
     """A kind of metallb.io in which edges tell what they do; each keeps its own objects true."""
     return Resource(
         kind=kind,
@@ -204,10 +204,12 @@ RESOURCES: Final = (
         verbs=("create", "get", "update"),
         granted=Place.HOME,
     ),
-    _told("ServiceL2Status", "servicel2statuses", "create", "delete", "list"),
-    _told("ServiceBGPStatus", "servicebgpstatuses", "create", "delete", "list"),
+    _status_kind("ServiceL2Status", "servicel2statuses", "create", "delete", "list"),
+    _status_kind("ServiceBGPStatus", "servicebgpstatuses", "create", "delete", "list"),
     # Names are fixed, so each is looked at before it is made.
-    _told("ConfigurationState", "configurationstates", "create", "delete", "get", "list", "patch"),
+    _status_kind(
+        "ConfigurationState", "configurationstates", "create", "delete", "get", "list", "patch"
+    ),
 )
 """Every kind that edges touch."""
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from fairlead.agent.heartbeat import SILENCE_SECONDS, Heartbeat, Liveness
-from fairlead.agent.status_object_writer import ReportWriter, Rows, report_rows
+from fairlead.agent.status_object_writer import Rows, StatusObjectWriter, status_rows
 from fairlead.cluster.client import ApiError, KubeApi
 from fairlead.cluster.collection import MANAGED_LABEL
 from fairlead.cluster.metadata import ObjectMeta
 from fairlead.cluster.status_objects import (
     NODE_LABEL,
-    Report,
-    ReportKind,
-    ReportObject,
-    ReportStore,
+    StatusKind,
+    StatusObject,
+    StatusObjectStore,
+    StatusRow,
 )
 from fairlead.edge.vips import StandingVips
 from fairlead.model.groups import GROUP_LABEL
@@ -32,12 +32,12 @@ BASE = "/apis/metallb.io/v1beta1/namespaces/metallb-system"
 VIP, OTHER = ip_address("192.0.2.10"), ip_address("192.0.2.11")
 
 
-def l2(service: ObjectKey = WEB, *names: str, edge: str = "edge1") -> Report:
-    return Report(ReportKind.L2, edge, service, names or ("eth0",))
+def l2(service: ObjectKey = WEB, *names: str, edge: str = "edge1") -> StatusRow:
+    return StatusRow(StatusKind.L2, edge, service, names or ("eth0",))
 
 
-def bgp(service: ObjectKey = WEB, *names: str, edge: str = "edge1") -> Report:
-    return Report(ReportKind.BGP, edge, service, names or ("router",))
+def bgp(service: ObjectKey = WEB, *names: str, edge: str = "edge1") -> StatusRow:
+    return StatusRow(StatusKind.BGP, edge, service, names or ("router",))
 
 
 def server(service: ObjectKey, address: object, port: int = 80) -> VirtualServer:
@@ -52,7 +52,7 @@ def server(service: ObjectKey, address: object, port: int = 80) -> VirtualServer
     )
 
 
-def rows(*reports: Report) -> Rows:
+def rows(*reports: StatusRow) -> Rows:
     return {(one.kind, one.service): one for one in reports}
 
 
@@ -79,12 +79,12 @@ WIDE = BgpAnnouncement(prefix="192.0.2.0/24", peers=("core",))
 )
 def test_only_what_stands_here_is_told(vips: StandingVips, expected: Rows) -> None:
     wanted = [server(WEB, VIP), server(WEB, VIP, 443)]
-    assert report_rows("edge1", wanted, vips, CARD, [HOST, WIDE]) == expected
+    assert status_rows("edge1", wanted, vips, CARD, [HOST, WIDE]) == expected
 
 
 def test_services_that_share_an_address_are_told_each() -> None:
     wanted = [server(WEB, VIP), server(DNS, VIP, 53)]
-    told = report_rows("edge1", wanted, StandingVips(lan=frozenset({VIP})), CARD, [])
+    told = status_rows("edge1", wanted, StandingVips(lan=frozenset({VIP})), CARD, [])
     assert told == rows(l2(), l2(DNS))
 
 
@@ -92,7 +92,7 @@ def test_dual_stack_service_has_one_row_with_the_peers_of_both() -> None:
     six = ip_address("2001:db8::1")
     routes = [HOST, BgpAnnouncement(prefix="2001:db8::1/128", peers=("six",))]
     wanted = [server(WEB, VIP), server(WEB, six)]
-    told = report_rows("edge1", wanted, StandingVips(link=frozenset({VIP, six})), CARD, routes)
+    told = status_rows("edge1", wanted, StandingVips(link=frozenset({VIP, six})), CARD, routes)
     assert told == rows(bgp(WEB, "east", "six", "west"))
 
 
@@ -100,26 +100,26 @@ def test_dual_stack_service_has_one_row_with_the_peers_of_both() -> None:
 
 
 class Shelf:
-    """The objects, in memory, as `ReportStore` shows them."""
+    """The objects, in memory, as `StatusObjectStore` shows them."""
 
     def __init__(self) -> None:
-        self.objects: dict[str, tuple[ReportKind, ReportObject]] = {}
+        self.objects: dict[str, tuple[StatusKind, StatusObject]] = {}
         self.writes: list[str] = []
-        self.served = set(ReportKind)
+        self.served = set(StatusKind)
         self.error: ApiError | None = None
         self._count = 0
 
-    def put(self, report: Report, **status: object) -> str:
+    def put(self, report: StatusRow, **status: object) -> str:
         self._count += 1
         name = f"{report.kind.value[2]}{self._count}"
         meta = ObjectMeta(name=name, labels=report.labels())
-        self.objects[name] = (report.kind, ReportObject(meta, {**report.status(), **status}))
+        self.objects[name] = (report.kind, StatusObject(meta, {**report.status(), **status}))
         return name
 
     def told(self) -> list[dict[str, object]]:
         return [found.status for _, found in self.objects.values()]
 
-    def _find(self, kind: ReportKind, edges: list[str], own: bool) -> list[ReportObject] | None:
+    def _find(self, kind: StatusKind, edges: list[str], own: bool) -> list[StatusObject] | None:
         if self.error is not None:
             raise self.error
         if kind not in self.served:
@@ -127,23 +127,23 @@ class Shelf:
         found = [one for of, one in self.objects.values() if of is kind]
         return [one for one in found if (one.metadata.labels[NODE_LABEL] in edges) is own]
 
-    def own(self, kind: ReportKind, edge: str) -> list[ReportObject] | None:
+    def own(self, kind: StatusKind, edge: str) -> list[StatusObject] | None:
         return self._find(kind, [edge], own=True)
 
-    def of_others(self, kind: ReportKind, edges: list[str]) -> list[ReportObject]:
+    def of_others(self, kind: StatusKind, edges: list[str]) -> list[StatusObject]:
         return self._find(kind, edges, own=False) or []
 
-    def create(self, report: Report) -> None:
+    def create(self, report: StatusRow) -> None:
         if report.service.name == "refused":
             raise ApiError("POST", "/x", 422)
         self.writes.append(f"create {report.kind.name} {report.service}")
         self.put(report)
 
-    def mend(self, found: ReportObject, report: Report) -> None:
+    def mend(self, found: StatusObject, report: StatusRow) -> None:
         self.writes.append(f"mend {found.metadata.name}")
         found.status.update(report.status())
 
-    def delete(self, kind: ReportKind, found: ReportObject) -> None:
+    def delete(self, kind: StatusKind, found: StatusObject) -> None:
         assert self.objects[found.metadata.name][0] is kind
         self.writes.append(f"delete {found.metadata.name}")
         del self.objects[found.metadata.name]
@@ -154,7 +154,7 @@ class Bench:
         self.shelf, self.leases, self.clock = Shelf(), LeaseServer(), SteppingClock()
         self.wanted: Rows = {}
         self.leading = False
-        self.writer = ReportWriter(
+        self.writer = StatusObjectWriter(
             self.shelf,  # type: ignore[arg-type]
             self.heartbeat("edge1"),
             Liveness(lambda edge: self.leases.store("edge1", edge), clock=self.clock),
@@ -168,7 +168,7 @@ class Bench:
     def heartbeat(self, edge: str) -> Heartbeat:
         return Heartbeat(self.leases.store(edge, edge), edge, clock=self.clock)
 
-    def settle(self, *reports: Report) -> list[str]:
+    def settle(self, *reports: StatusRow) -> list[str]:
         self.wanted = rows(*reports)
         self.shelf.writes.clear()
         self.writer.look()
@@ -236,7 +236,7 @@ def test_without_definitions_it_is_quiet(bench: Bench, caplog: pytest.LogCapture
     bench.shelf.served.clear()
     assert bench.settle(l2(), bgp()) == []
     assert not caplog.records
-    bench.shelf.served.add(ReportKind.L2)
+    bench.shelf.served.add(StatusKind.L2)
     assert bench.settle(l2(), bgp()) == ["create L2 shop/web"]
 
 
@@ -291,12 +291,12 @@ def api_server() -> Iterator[ScriptedApi]:
 
 
 @pytest.fixture
-def store(api_server: ScriptedApi, tmp_path: Path) -> ReportStore:
-    return ReportStore(KubeApi(api_server.kubeconfig(tmp_path)), "metallb-system")
+def store(api_server: ScriptedApi, tmp_path: Path) -> StatusObjectStore:
+    return StatusObjectStore(KubeApi(api_server.kubeconfig(tmp_path)), "metallb-system")
 
 
 def test_object_is_made_with_labels_and_then_gets_its_status(
-    api_server: ScriptedApi, store: ReportStore
+    api_server: ScriptedApi, store: StatusObjectStore
 ) -> None:
     path = f"{BASE}/servicel2statuses"
     api_server.on("POST", path, reply({"metadata": {"name": "l2-abcde"}}, 201))
@@ -320,13 +320,13 @@ def test_object_is_made_with_labels_and_then_gets_its_status(
 
 
 def test_lists_ask_for_objects_of_ours_only_and_follow_pages(
-    api_server: ScriptedApi, store: ReportStore
+    api_server: ScriptedApi, store: StatusObjectStore
 ) -> None:
     path = f"{BASE}/servicebgpstatuses"
     one = {"metadata": {"name": "bgp-1", "labels": bgp().labels()}, "status": bgp().status()}
     api_server.on("GET", path, reply({"metadata": {"continue": "more"}, "items": [one]}))
     api_server.on("GET", path, reply({"metadata": {}, "items": [{"metadata": {"name": "b"}}]}))
-    found = store.own(ReportKind.BGP, "edge1") or []
+    found = store.own(StatusKind.BGP, "edge1") or []
     assert [(item.metadata.name, item.service) for item in found] == [
         ("bgp-1", WEB),
         ("b", ObjectKey("", "")),
@@ -338,7 +338,7 @@ def test_lists_ask_for_objects_of_ours_only_and_follow_pages(
     )
     assert queries[1]["continue"] == "more"
     api_server.on("GET", path, reply({"metadata": {}, "items": []}))
-    store.of_others(ReportKind.BGP, ["edge2", "edge1"])
+    store.of_others(StatusKind.BGP, ["edge2", "edge1"])
     selector = api_server.requests[-1][2]["labelSelector"]
     assert selector == f"{MANAGED_LABEL}=fairlead,!{GROUP_LABEL},{NODE_LABEL} notin (edge1,edge2)"
 
@@ -348,8 +348,8 @@ def test_another_group_lists_and_makes_its_own(api_server: ScriptedApi, tmp_path
     api_server.on("GET", path, reply({"metadata": {}, "items": []}))
     api_server.on("POST", path, reply({"metadata": {"name": "l2-1"}}))
     api_server.on("PATCH", f"{path}/l2-1/status", reply({}))
-    other = ReportStore(KubeApi(api_server.kubeconfig(tmp_path)), "metallb-system", "public")
-    other.of_others(ReportKind.L2, ["edge1"])
+    other = StatusObjectStore(KubeApi(api_server.kubeconfig(tmp_path)), "metallb-system", "public")
+    other.of_others(StatusKind.L2, ["edge1"])
     assert f"{GROUP_LABEL}=public," in api_server.requests[-1][2]["labelSelector"]
     other.create(l2())
     body = next(body for method, _, _, body, _ in api_server.requests if method == "POST")
@@ -357,9 +357,9 @@ def test_another_group_lists_and_makes_its_own(api_server: ScriptedApi, tmp_path
 
 
 def test_kind_that_is_not_served_and_object_that_is_gone_are_no_errors(
-    api_server: ScriptedApi, store: ReportStore
+    api_server: ScriptedApi, store: StatusObjectStore
 ) -> None:
-    assert store.own(ReportKind.L2, "edge1") is None
-    assert store.of_others(ReportKind.L2, ["edge1"]) == []
-    store.delete(ReportKind.L2, ReportObject(ObjectMeta(name="l2-gone")))
+    assert store.own(StatusKind.L2, "edge1") is None
+    assert store.of_others(StatusKind.L2, ["edge1"]) == []
+    store.delete(StatusKind.L2, StatusObject(ObjectMeta(name="l2-gone")))
     assert api_server.requests[-1][:2] == ("DELETE", f"{BASE}/servicel2statuses/l2-gone")

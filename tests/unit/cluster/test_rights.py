@@ -22,10 +22,10 @@ from fairlead.cluster.lease import KubeLeaseStore, LeaseSpec
 from fairlead.cluster.metadata import ObjectMeta
 from fairlead.cluster.pools import read_pool, write_counters
 from fairlead.cluster.status_objects import (
-    Report,
-    ReportKind,
-    ReportObject,
-    ReportStore,
+    StatusKind,
+    StatusObject,
+    StatusObjectStore,
+    StatusRow,
 )
 from fairlead.cluster.writes import EventRecorder, IngressStatus, ServiceRef, write_status
 from fairlead.model.names import ObjectKey
@@ -107,11 +107,11 @@ def write(api: KubeApi, witness: Witness) -> None:
     events.record(service, PlanEvent("Normal", "Said", "so"))
     witness.conflict = False
     write_counters(api, read_pool(api, ObjectKey("pools", "lan")), PoolUsage("lan", 1))
-    reports = ReportStore(api, "pools")
-    for kind in ReportKind:
+    reports = StatusObjectStore(api, "pools")
+    for kind in StatusKind:
         reports.own(kind, "edge1")
-        reports.create(Report(kind, "edge1", key, ("eth0",)))
-        reports.delete(kind, ReportObject(ObjectMeta(name="x")))
+        reports.create(StatusRow(kind, "edge1", key, ("eth0",)))
+        reports.delete(kind, StatusObject(ObjectMeta(name="x")))
     states = ConfigStateStore(api, "pools")
     states.of_all()
     for witness.missing in (True, False):  # it is made; its labels are mended
