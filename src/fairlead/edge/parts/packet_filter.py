@@ -5,7 +5,8 @@ A VIP that one of them is about must not come up without it: restricted it would
 answers without source NAT would go to the client by a way that it does not know.
 """
 
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic
 
@@ -23,6 +24,7 @@ from fairlead.edge.port_marks import MARKS
 from fairlead.edge.source_filter import SOURCES
 from fairlead.edge.source_nat import SOURCE_NAT, conntrack_enabled, enable_conntrack
 from fairlead.model.names import IPAddress
+from fairlead.model.plan import VirtualServer
 from fairlead.render import MasqueradeTarget
 from fairlead.render.nft import masqueraded
 from fairlead.render.port_marks import PortMark, port_marks
@@ -48,6 +50,15 @@ class _RulePart(Part[frozenset[Rule], RuleState[Rule], RuleDifference[Rule]]):
 
     verb: ClassVar[str]
     kind: ClassVar[RuleKind[Any]]
+
+    def desired(self, target: Target) -> frozenset[Rule]:
+        """Rules for the virtual servers that the packet filter looks at."""
+        servers = target.virtual_servers
+        return self.rules_for(servers) if servers else frozenset()
+
+    @abstractmethod
+    def rules_for(self, servers: Collection[VirtualServer]) -> frozenset[Rule]:
+        """Rules that some virtual servers need."""
 
     def actual(self) -> RuleState[Rule]:
         """Rules in the kernel, and what carries them."""
@@ -94,9 +105,9 @@ class SourceFilterPart(_RulePart[SourceFilter]):
     verb = "restrict"
     kind = SOURCES
 
-    def desired(self, target: Target) -> frozenset[SourceFilter]:
+    def rules_for(self, servers: Collection[VirtualServer]) -> frozenset[SourceFilter]:
         """Whom each restricted virtual server lets in."""
-        return filters_of(target.virtual_servers)
+        return filters_of(servers)
 
     def text(self, rule: SourceFilter) -> str:
         """Where, and who is let in."""
@@ -110,9 +121,9 @@ class PortMarksPart(_RulePart[PortMark]):
     verb = "mark"
     kind = MARKS
 
-    def desired(self, target: Target) -> frozenset[PortMark]:
+    def rules_for(self, servers: Collection[VirtualServer]) -> frozenset[PortMark]:
         """Marks that port ranges need."""
-        return port_marks(target.virtual_servers)
+        return port_marks(servers)
 
 
 class SourceNatPart(_RulePart[MasqueradeTarget]):
@@ -122,9 +133,9 @@ class SourceNatPart(_RulePart[MasqueradeTarget]):
     verb = "masquerade"
     kind = SOURCE_NAT
 
-    def desired(self, target: Target) -> frozenset[MasqueradeTarget]:
+    def rules_for(self, servers: Collection[VirtualServer]) -> frozenset[MasqueradeTarget]:
         """Virtual servers whose answers must come back through this edge."""
-        return masqueraded(target.virtual_servers)
+        return masqueraded(servers)
 
     def difference(
         self,
