@@ -15,7 +15,7 @@ from typing import TypeVar
 from fairlead.agent.edgelock import SharedEdgeLock
 from fairlead.agent.ramps import Ramps
 from fairlead.backoff import Backoff
-from fairlead.diff.ipvs import desired_entry, desired_from, is_ours, service_key
+from fairlead.diff.ipvs import desired_entry, is_ours, service_key
 from fairlead.edge.ipvs import (
     AppliedChanges,
     IpvsPort,
@@ -115,16 +115,17 @@ class KernelTable:
         Raises:
             FairleadError: As for `apply`.
         """
+        failed: dict[ServiceKey, str] = {}
         with self._lock():
             done = self._guarded(
                 lambda: reconcile_ipvs(
                     self._opened(),
-                    self._desired_all(self._opened()),
+                    self._desired_all(self._opened(), failed),
                     owned if prune else None,
                 )
             )
         self._count(done)
-        failed = {result.change.key: str(result) for result in done.failed}
+        failed |= {result.change.key: str(result) for result in done.failed}
         for key, text in failed.items():
             self._failed(key, text)
         for key in list(self._retries):
@@ -166,6 +167,9 @@ class KernelTable:
         except FairleadError as error:
             self._failed(key, str(error))
             return 0
+        except Exception as error:  # noqa: BLE001 - a defect of ours: it fails this one alone
+            self._failed(key, f"{type(error).__name__}: {error}")
+            return 0
         self._count(done)
         if done.failed:
             self._failed(key, str(done.failed[0]))
@@ -189,11 +193,18 @@ class KernelTable:
         actual = table.dump_service(desired.service.key)
         return self._ramps.ease(desired, actual, server.slow_start_seconds, self._clock())
 
-    def _desired_all(self, table: IpvsPort) -> dict[ServiceKey, IpvsEntry]:
-        desired = desired_from(self.wanted.values())
+    def _desired_all(
+        self, table: IpvsPort, failed: dict[ServiceKey, str]
+    ) -> dict[ServiceKey, IpvsEntry]:
+        """All that is wanted, but what fails; that is noted in `failed`."""
+        desired = {}
         for key, server in self.wanted.items():
-            if server.slow_start_seconds is not None:
+            try:
                 desired[key] = self._desired(table, server)
+            except (FairleadError, OSError):
+                raise
+            except Exception as error:  # noqa: BLE001 - as in `_one`
+                failed[key] = f"{type(error).__name__}: {error}"
         return desired
 
     def _opened(self) -> IpvsPort:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from fairlead.cluster.metadata import ObjectMeta
+from fairlead.cluster.nesting import decoded
 from fairlead.cluster.pages import ListMeta
 from fairlead.model.errors import ObjectFieldError
 from fairlead.model.plan import ObjectError
@@ -85,9 +86,9 @@ class Decoders(Generic[T]):
     def objects(self, body: bytes) -> tuple[ListMeta, list[T | ObjectError]]:
         """Decode one page; one bad object does not spoil the others."""
         try:
-            page: Any = self.page.decode(body)
+            page: Any = decoded(self.page.decode, body)
         except msgspec.ValidationError:
-            raw = self.raw_page.decode(body)
+            raw = decoded(self.raw_page.decode, body)
             return raw.metadata, [self.one(item) for item in raw.items]
         return page.metadata, [self.parse(item) for item in page.items]
 
@@ -101,7 +102,7 @@ class Decoders(Generic[T]):
     def one(self, raw: msgspec.Raw | bytes) -> T | ObjectError:
         """Decode one object that may be of any shape."""
         try:
-            return self.parse(self.object.decode(raw))
+            return self.parse(decoded(self.object.decode, bytes(raw)))
         except msgspec.ValidationError as error:
             meta = self.meta(raw)
             return self._failure(meta.namespace, meta.name, field_error(error))
@@ -109,7 +110,7 @@ class Decoders(Generic[T]):
     def meta(self, raw: msgspec.Raw | bytes) -> ObjectMeta:
         """Metadata of an object, empty where even that is malformed."""
         try:
-            return self.status.decode(raw).metadata
+            return decoded(self.status.decode, bytes(raw)).metadata
         except msgspec.MsgspecError:
             return ObjectMeta()
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from fairlead.cluster.client import ApiError, KubeApi
+from fairlead.cluster.nesting import decoded
 
 PAGE = 500
 
@@ -37,7 +38,7 @@ def page_decoder(shape: type[T]) -> Decode[T]:
     decoder = msgspec.json.Decoder(page)
 
     def decode(body: bytes) -> tuple[ListMeta, list[T]]:
-        found: Any = decoder.decode(body)
+        found: Any = decoded(decoder.decode, body)
         return found.metadata, found.items
 
     return decode

@@ -29,6 +29,7 @@ import msgspec
 from fairlead.backoff import Backoff
 from fairlead.cluster.client import ApiError, ApiStream, ApiUnavailableError, KubeApi
 from fairlead.cluster.decode import Decoders, WatchTarget
+from fairlead.cluster.nesting import decoded
 from fairlead.cluster.pages import list_all
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
@@ -325,7 +326,7 @@ class Watcher(Generic[T]):
 
     def _line(self, line: bytes, received: int) -> None:
         try:
-            event: Any = self._decode.event.decode(line)
+            event: Any = decoded(self._decode.event.decode, line)
         except msgspec.ValidationError:
             self._odd_line(line, received)
             return
@@ -357,7 +358,7 @@ class Watcher(Generic[T]):
 
     def _odd_line(self, line: bytes, received: int) -> None:
         """An ERROR event, or an object of a shape we do not understand."""
-        raw = self._decode.raw_event.decode(line)
+        raw = decoded(self._decode.raw_event.decode, line)
         meta = self._decode.status.decode(raw.object) if raw.type == "ERROR" else None
         if meta is not None:
             if meta.code == 410 or meta.reason in ("Expired", "Gone"):

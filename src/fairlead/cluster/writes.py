@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from fairlead.cluster.client import MERGE_PATCH, ApiError, KubeApi
+from fairlead.cluster.nesting import decoded
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import PlanEvent
 
@@ -179,7 +180,7 @@ class EventRecorder:
 
     def _stored_count(self, path: str) -> int:
         try:
-            return msgspec.json.decode(self._api.request("GET", path), type=_Counted).count or 1
+            return decoded(_COUNTED.decode, self._api.request("GET", path)).count or 1
         except ApiError as error:
             if error.status in (403, 404):  # no right to read, or just expired: the text matters
                 return 1
@@ -194,6 +195,9 @@ class EventRecorder:
 
 class _Counted(msgspec.Struct):
     count: int | None = None
+
+
+_COUNTED = msgspec.json.Decoder(_Counted)
 
 
 def _event_name(about: ObjectRef, said: str) -> str:

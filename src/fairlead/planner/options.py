@@ -30,6 +30,7 @@ MAX_WEIGHT = 65_535
 _MAX_NODES = 1000
 _MAX_SECONDS = 3600
 _MAX_TEXT = 4096
+_MAX_DIGITS = 9
 
 Weights = Mapping[str, int]
 """Weight by node name; the name "" stands for all nodes that are not named."""
@@ -90,10 +91,14 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 def _number(first: int, last: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        # int() would take signs, blanks, underscores and other alphabets' digits.
-        if not (text.isascii() and text.isdigit() and first <= int(text[:9]) <= last):
+        # int() would take signs, blanks, underscores and other alphabets' digits; and it takes
+        # time with the square of the length.
+        if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
             raise ValueError(text)
-        return int(text)
+        number = int(text)
+        if not first <= number <= last:
+            raise ValueError(text)
+        return number
 
     return parse
 

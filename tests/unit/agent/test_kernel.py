@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any
 
+import msgspec
 import pytest
 
 from fairlead.agent.kernel import KernelTable
@@ -203,3 +204,21 @@ def test_only_a_pass_that_prunes_removes_and_only_what_is_ours() -> None:
     assert kernel.kernel.apply_all(lambda _address: True, prune=False) == 0
     assert kernel.kernel.apply_all(lambda _address: False, prune=True) == 0
     assert kernel.kernel.apply_all(lambda _address: True, prune=True) == 1
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_virtual_server_that_cant_be_made_a_message_of_fails_alone(*, full: bool) -> None:
+    kernel = Kernel()
+    odd = msgspec.structs.replace(server(81), flags=("no such flag",))
+    keys = kernel.want(server(80), odd, server(82))
+    if full:
+        kernel.kernel.apply_all(lambda _address: True, prune=False)
+    else:
+        kernel.kernel.apply(keys)
+    assert {key.port for key in kernel.table.dump()} == {80, 82}
+    assert list(kernel.kernel.failures) == ["-t 192.0.2.10:81"]
+    kernel.want(server(81))
+    kernel.now += 5
+    kernel.kernel.apply(kernel.kernel.due())
+    assert len(kernel.table.dump()) == 3
+    assert kernel.kernel.failures == {}

@@ -2,13 +2,17 @@
 """The netlink socket on any kernel: what it says where there is no IPVS, and bad namespaces."""
 
 import struct
+from ipaddress import ip_address
 
 import pytest
 
+from fairlead.diff.changes import AddDest
 from fairlead.edge.ipvs import IpvsTable, IpvsUnavailableError, RepliesLostError
 from fairlead.edge.ipvs import socket as ipvs_socket
 from fairlead.edge.ipvs.constants import Cmd
+from fairlead.edge.ipvs.table import encode_changes
 from fairlead.model.errors import FairleadError
+from fairlead.model.ipvs import IpProtocol, IpvsDest, ServiceKey
 from unit.codec import captures
 
 
@@ -113,3 +117,13 @@ def test_late_answers_are_not_charged_to_a_new_batch(table):
     accepted = (2, 0, 1, struct.pack("=i", 0) + bytes(16))
     table._socket._socket = Recorded([(0, [refused]), (0, [accepted])])
     assert table._socket.batch([b"first", b"second"]) == [(0, ""), (0, "")]
+
+
+def test_a_change_that_no_message_can_hold_is_refused_and_the_others_are_encoded():
+    key = ServiceKey.of(IpProtocol.TCP, ip_address("192.0.2.10"), 80)
+    good, huge = (
+        AddDest(key, IpvsDest(b"\xc0\x00\x02\x65", 80, weight, 0)) for weight in (1, 10**13)
+    )
+    refused: dict[int, str] = {}
+    assert encode_changes([good, huge, good], refused) == encode_changes([good, good])
+    assert list(refused) == [1]

@@ -105,9 +105,22 @@ def test_slow_start_makes_room_for_steps_and_keeps_proportions(name):
     assert server.slow_start_seconds == 30
 
 
+HUGE = "0000000019999999999999"  # whose first nine characters are a good number
 BAD = {
-    NODES: ("0", "-1", "+1", "1001", "1_0", "many", "", "\u0661", "9" * 5000),
-    WEIGHTS: ("", "n1", "=5", "n1=5,n1=6", "1,2", "n1=-1", "n1=65536", "n1=5,", "x" * 5000),
+    NODES: ("0", "-1", "+1", "1001", "1_0", "many", "", "\u0661", "9" * 5000, HUGE),
+    WEIGHTS: (
+        "",
+        "n1",
+        "=5",
+        "n1=5,n1=6",
+        "1,2",
+        "n1=-1",
+        "n1=65536",
+        "n1=5,",
+        "x" * 5000,
+        HUGE,
+        f"n1={HUGE}",
+    ),
     f"{PREFIX}forwarding": ("nat", "DSR", ""),
     f"{PREFIX}scheduler": ("random", ""),
     f"{PREFIX}one-packet": ("yes", "True", ""),
@@ -121,6 +134,7 @@ BAD = {
         "7-7/UDP",
         "0-9/UDP",
         "1-65536/UDP",
+        f"1-{HUGE}/UDP",
         "1-2-3/UDP",
         "1-2/UDP/TCP",
         " 1-2/UDP",

@@ -158,7 +158,11 @@ class IpvsTable:
             RepliesLostError: It is not known what succeeded: read the table again.
             IpvsPermissionError: Not allowed to change it.
         """
-        outcomes = self._socket.batch(encode_changes(changes))
+        refused: dict[int, str] = {}
+        bodies = encode_changes(changes, refused)
+        outcomes = self._socket.batch(bodies)
+        for index, why in sorted(refused.items()):
+            outcomes.insert(index, (errno.EINVAL, why))
         return [
             ChangeResult(change)
             if code == 0 or (code in _GONE and isinstance(change, DelService | DelDest))
@@ -212,32 +216,55 @@ class IpvsTable:
         return tuple(found)
 
 
-def encode_changes(changes: Sequence[IpvsChange]) -> list[bytes]:
+def encode_changes(
+    changes: Sequence[IpvsChange], refused: dict[int, str] | None = None
+) -> list[bytes]:
     """Request bodies for changes, in order.
 
-    Neighbouring changes of one virtual server share the bytes that name it.
+    Args:
+        changes: Neighbouring ones of one virtual server share the bytes that name it.
+        refused: Takes up changes that no message can hold, by index, and why; they have no body.
+            None raises instead.
     """
     bodies: list[bytes] = []
-    new, edit, remove = b"", b"", b""
-    of: ServiceKey | None = None
-    for change in changes:
-        key = change.key
-        if key is not of and key != of:
-            new = encode.dest_prefix(Cmd.NEW_DEST, key)
-            edit = encode.dest_prefix(Cmd.SET_DEST, key)
-            remove = encode.dest_prefix(Cmd.DEL_DEST, key)
-            of = key
-        match change:
-            case AddDest():
-                bodies.append(new + encode.dest_attr(change.dest))
-            case SetDest():
-                bodies.append(edit + encode.dest_attr(change.dest))
-            case DelDest():
-                bodies.append(remove + encode.dest_key_attr(change.dest))
-            case AddService():
-                bodies.append(encode.service(Cmd.NEW_SERVICE, change.service))
-            case SetService():
-                bodies.append(encode.service(Cmd.SET_SERVICE, change.service))
-            case DelService():
-                bodies.append(encode.service_request(Cmd.DEL_SERVICE, key))
+    of = _Prefixes(None)
+    for index, change in enumerate(changes):
+        try:
+            if change.key is not of.key and change.key != of.key:
+                of = _Prefixes(change.key)
+            bodies.append(_encode(change, of))
+        except Exception as error:
+            if refused is None:
+                raise
+            # Whatever it is: of all that is sent, it concerns this one alone.
+            refused[index] = f"{type(error).__name__}: {error}"
     return bodies
+
+
+class _Prefixes:
+    """Beginnings of requests about real servers of one virtual server."""
+
+    __slots__ = ("edit", "key", "new", "remove")
+
+    def __init__(self, key: ServiceKey | None) -> None:
+        self.key = key
+        if key is not None:
+            self.new = encode.dest_prefix(Cmd.NEW_DEST, key)
+            self.edit = encode.dest_prefix(Cmd.SET_DEST, key)
+            self.remove = encode.dest_prefix(Cmd.DEL_DEST, key)
+
+
+def _encode(change: IpvsChange, of: _Prefixes) -> bytes:
+    match change:
+        case AddDest():
+            return of.new + encode.dest_attr(change.dest)
+        case SetDest():
+            return of.edit + encode.dest_attr(change.dest)
+        case DelDest():
+            return of.remove + encode.dest_key_attr(change.dest)
+        case AddService():
+            return encode.service(Cmd.NEW_SERVICE, change.service)
+        case SetService():
+            return encode.service(Cmd.SET_SERVICE, change.service)
+        case DelService():
+            return encode.service_request(Cmd.DEL_SERVICE, change.key)
