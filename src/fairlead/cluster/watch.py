@@ -29,7 +29,7 @@ import msgspec
 from fairlead.backoff import Backoff
 from fairlead.cluster.client import ApiError, ApiStream, ApiUnavailableError, KubeApi
 from fairlead.cluster.decode import Decoders, WatchTarget
-from fairlead.cluster.nesting import decoded
+from fairlead.cluster.nesting import decoded, shallow
 from fairlead.cluster.pages import list_all
 from fairlead.model.names import ObjectKey
 from fairlead.model.plan import ObjectError
@@ -326,7 +326,10 @@ class Watcher(Generic[T]):
 
     def _line(self, line: bytes, received: int) -> None:
         try:
-            event: Any = decoded(self._decode.event.decode, line)
+            event: Any = self._decode.event.decode(line)
+        except RecursionError:
+            self._line(shallow(line), received)
+            return
         except msgspec.ValidationError:
             self._odd_line(line, received)
             return

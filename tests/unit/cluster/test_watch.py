@@ -242,6 +242,19 @@ def test_bad_objects_do_not_spoil_the_others(server: ScriptedApi, harness: Harne
     assert watcher.state.reconnects == 0
 
 
+def test_deep_objects_come_like_any_others(server: ScriptedApi, harness: Harness) -> None:
+    """As somebody nests managedFields; the second is wrong besides."""
+    deep = b'{"f":' * 9000 + b"{}" + b"}" * 9000
+    lines = (event("ADDED", thing("a", 11, f="@")), event("ADDED", thing("b", 12, size="x", f="@")))
+    server.on("GET", PATH, reply(listing(10)))
+    server.on("WATCH", PATH, stream(*(line.replace(b'"@"', deep) for line in lines)))
+    watcher = harness.watch()
+    _, good, bad = (harness.take() for _ in range(3))
+    assert good.value == ("a", 0)
+    assert (bad.error.name, bad.error.field) == ("b", "size")
+    assert watcher.state.reconnects == 0
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kinds that are not there are looked for again at once."""
