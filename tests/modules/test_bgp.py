@@ -119,15 +119,24 @@ def test_a_secret_of_the_cluster_is_handed_in_and_a_missing_one_is_told(edge):
     assert "sesame-opens" not in str(done)
 
 
-def test_what_bird_refuses_never_becomes_the_live_file(edge):
-    bgp(edge, params(TOR1))
-    before = edge.files()
+@pytest.mark.parametrize("check", [True, False])
+def test_a_session_that_bird_refuses_is_left_out_and_the_others_come_up(edge, check):
+    bgp(edge, params(TOR2))
     # BIRD takes no port 0; nothing before it looks at a plan's numbers.
-    wanted = params(TOR1)
+    wanted = params(TOR1, TOR2, {**TOR1, "name": "tor3", "address": "192.0.2.3"})
     wanted["plan"]["bgp_peers"][0]["port"] = 0
-    said = fail_module("bgp", wanted, place=edge)
-    assert said.startswith(f"{CONF}: not replaced, bird refused the new text")
-    assert edge.files() == before
+    done = bgp(edge, wanted, check=check)
+    assert done["changed"]
+    (error,) = done["errors"]
+    assert "bgp.peers[tor1].name: BIRD refuses the session: " in error
+    assert error in str(done["warnings"])
+    text = edge.path(CONF).read_text()
+    assert [f"{SESSION_PREFIX}{name}" in text for name in ("tor1", "tor2", "tor3")] == (
+        [False, True, not check]
+    )
+    if not check:
+        again = bgp(edge, wanted)
+        assert (again["changed"], again["errors"]) == (False, [error])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from fairlead.edge.bird_control import CONTROL_SOCKET, Line, ask
-from fairlead.edge.config_file import FileChange, write_config
+from fairlead.edge.config_file import FileChange, refusal, write_config
 from fairlead.model.errors import ApplyError
 
 BIRD_CONF = Path("/etc/fairlead/bird/fairlead.conf")
@@ -57,6 +57,11 @@ def apply_bird(
         configure(control)
         write_config(loaded_mark, digest, mode=0o644, owner=mark_owner)
     return FileChange(change.path, change.changed, masked(change.before), masked(change.after))
+
+
+def bird_refusal(text: str) -> str:
+    """What BIRD's parser has against a text, "" for nothing, or where BIRD is not installed."""
+    return refusal(text, _VALIDATOR, BIRD_CONF)
 
 
 def masked(text: str) -> str:

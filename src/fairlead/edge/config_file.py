@@ -89,12 +89,10 @@ def _has_attributes(path: Path, mode: int, owner: tuple[int, int] | None) -> boo
 
 
 def _validate_only(text: str, validate: Sequence[str], path: Path) -> None:
-    if not validate or shutil.which(validate[0]) is None:
-        return
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix=f".{path.name}.") as candidate:
-        candidate.write(text)
-        candidate.flush()
-        _run_validator(validate, Path(candidate.name), path)
+    if validate and (complaint := refusal(text, validate, path)):
+        raise ValidationError(
+            f"{path}: not replaced, {validate[0]} refused the new text: {complaint}"
+        )
 
 
 def _replace(
@@ -118,7 +116,33 @@ def _replace(
         candidate.unlink(missing_ok=True)
 
 
+def refusal(text: str, validate: Sequence[str], path: Path) -> str:
+    """What a parser has against a text, "" for nothing, or where there is no parser.
+
+    Args:
+        text: Whole content.
+        validate: As for `write_config`.
+        path: The live file, as it stands in the answer.
+
+    Raises:
+        ValidationError: The parser could not run.
+    """
+    if shutil.which(validate[0]) is None:
+        return ""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix=f".{path.name}.") as candidate:
+        candidate.write(text)
+        candidate.flush()
+        return _complaint(validate, Path(candidate.name), path)
+
+
 def _run_validator(validate: Sequence[str], candidate: Path, path: Path) -> None:
+    if complaint := _complaint(validate, candidate, path):
+        raise ValidationError(
+            f"{path}: not replaced, {validate[0]} refused the new text: {complaint}"
+        )
+
+
+def _complaint(validate: Sequence[str], candidate: Path, path: Path) -> str:
     # Exit statuses differ between versions, so anything but 0 is a refusal.
     try:
         done = subprocess.run(
@@ -132,12 +156,10 @@ def _run_validator(validate: Sequence[str], candidate: Path, path: Path) -> None
         raise ValidationError(
             f"{path}: not replaced, its parser {validate[0]} could not run: {error}"
         ) from error
-    if done.returncode != 0:
-        said = (done.stderr + done.stdout).replace(str(candidate), str(path)).strip()
-        raise ValidationError(
-            f"{path}: not replaced, {validate[0]} refused the new text "
-            f"(status {done.returncode}): {said}"
-        )
+    if done.returncode == 0:
+        return ""
+    said = (done.stderr + done.stdout).replace(str(candidate), str(path)).strip()
+    return said or f"status {done.returncode}"
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,11 @@ import pytest
 from fairlead.edge.bird import apply_bird
 from fairlead.edge.bird_control import ask
 from fairlead.edge.bird_sessions import Session, sessions
+from fairlead.edge.parts import BirdPaths, Target
+from fairlead.edge.parts.bird import BirdPart
 from fairlead.model.bgp import BfdSettings
 from fairlead.model.errors import ApplyError, ValidationError
+from fairlead.model.names import Announce
 from fairlead.model.plan import BgpPolicy, EdgePlan
 from fairlead.render import render_bird
 from golden import cases
@@ -338,3 +341,39 @@ def test_a_bird_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert sessions(tmp_path / "bird.ctl") == ()
     with pytest.raises(ApplyError, match=r"bird\.service"):
         ask("show status", tmp_path / "bird.ctl")
+
+
+REFUSED = {
+    "unspecified-address": {"address": ip_address("::")},
+    "interface-ibgp": {"asn": 64512, "address": None, "interface": "eth1"},
+    "a-name-of-more-than-fifty-characters-xxxxxxxxxxxxxxxxxxxxxx": {
+        "address": None,
+        "interface": "eth1",
+    },
+    "link-local-source": {
+        "address": ip_address("fd00::1"),
+        "source_address": ip_address("fe80::1"),
+    },
+}
+
+
+def test_sessions_that_bird_refuses_are_left_out_and_named(tmp_path: Path) -> None:
+    """Four that pass every check of ours; the others come up, and a second look changes nothing."""
+    odd = [cases.peer(name=name, **fields) for name, fields in REFUSED.items()]
+    target = Target(
+        edge=cases.EDGE,
+        announce=frozenset({Announce.BGP}),
+        plan=EdgePlan(bgp_peers=(TOR1, *odd, IBGP)),
+    )
+    paths = BirdPaths(tmp_path / "f.conf", tmp_path / "ctl", tmp_path / "mark")
+    part = BirdPart(paths)
+    assert part.make_true(target).changed
+    assert {one.name for one in part.errors} == set(REFUSED)
+    assert all("BIRD refuses the session" in one.message for one in part.errors)
+    text = paths.conf.read_text()
+    assert "'peer.tor1'" in text
+    assert "'peer.ibgp'" in text
+    assert not [name for name in REFUSED if name in text]
+    for again in (part, BirdPart(paths)):
+        assert not again.make_true(target).changed
+        assert {one.name for one in again.errors} == set(REFUSED)

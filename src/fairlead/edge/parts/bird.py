@@ -5,14 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairlead.edge.bird import BIRD_CONF, LOADED_MARK, apply_bird, masked
+from fairlead.edge.bird import BIRD_CONF, LOADED_MARK, apply_bird, bird_refusal, masked
 from fairlead.edge.bird_control import CONTROL_SOCKET
+from fairlead.edge.bird_refusals import without_refused
 from fairlead.edge.config_file import DaemonFile, read_text
 from fairlead.edge.parts.part import FileDifference, Owned, Part, Target
 from fairlead.model.inventory import Edge
 from fairlead.model.names import Announce, IPAddress
 from fairlead.model.plan import EdgePlan, ObjectError
 from fairlead.render import render_bird
+from fairlead.render.bird import BirdFile
 from fairlead.render.bird_policy import exceptional
 
 Ids = tuple[int, int]
@@ -63,6 +65,7 @@ class BirdPart(Part[BirdDesired | None, DaemonFile, FileDifference]):
 
     def __init__(self, paths: BirdPaths | None = None) -> None:
         self._paths = paths or BirdPaths()
+        self._narrowed: tuple[str, BirdFile] = ("", BirdFile(""))
         self.errors: tuple[ObjectError, ...] = ()
 
     def desired(self, target: Target) -> BirdDesired | None:
@@ -92,7 +95,7 @@ class BirdPart(Part[BirdDesired | None, DaemonFile, FileDifference]):
         if desired is None and actual.text is None:
             self.errors = ()
             return FileDifference(False)
-        text = NO_SESSIONS if desired is None else self._render(desired)
+        text = NO_SESSIONS if desired is None else self._render(desired, actual.text)
         return FileDifference(
             actual.differs(text), masked(actual.text or ""), masked(text), text=text
         )
@@ -114,7 +117,13 @@ class BirdPart(Part[BirdDesired | None, DaemonFile, FileDifference]):
         """VIPs that BIRD must treat apart: what is said of them holds from their first moment."""
         return exceptional(target.plan) if Announce.BGP in target.announce else frozenset()
 
-    def _render(self, desired: BirdDesired) -> str:
-        rendered = render_bird(desired.edge, desired.plan, desired.passwords)
+    def _render(self, desired: BirdDesired, live: str | None) -> str:
+        """A text that BIRD takes; its parser is asked about one that is not in force."""
+        what = (desired.edge, desired.plan, desired.passwords)
+        rendered = render_bird(*what)
+        if rendered.text != live:
+            if rendered.text != self._narrowed[0]:
+                self._narrowed = rendered.text, without_refused(*what, bird_refusal)
+            rendered = self._narrowed[1]
         self.errors = rendered.errors
         return rendered.text
