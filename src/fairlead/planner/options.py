@@ -31,6 +31,7 @@ _MAX_NODES = 1000
 _MAX_SECONDS = 3600
 _MAX_TEXT = 4096
 _MAX_DIGITS = 9
+_MOST_NAMED = 5
 
 Weights = Mapping[str, int]
 """Weight by node name; the name "" stands for all nodes that are not named."""
@@ -195,21 +196,25 @@ def options_of(annotations: Mapping[str, str], inventory: Inventory) -> ServiceO
 
 
 def option_events(annotations: Mapping[str, str]) -> tuple[PlanEvent, ...]:
-    """A Warning for each annotation under our prefix that is unknown or has a bad value."""
-    events = []
-    for key in sorted(key for key in annotations if key.startswith(PREFIX)):
-        known = ANNOTATIONS.get(key)
-        if known is None:
-            message = f"unknown annotation {key}; known are {', '.join(ANNOTATIONS)}"
-        elif _value(known, annotations[key]) is None:
-            message = (
-                f'invalid {key}: "{annotations[key]}"; '
-                f"allowed are {known.allowed}; the default is used"
-            )
-        else:
-            continue
-        events.append(PlanEvent("Warning", INVALID, message))
-    return tuple(events)
+    """Warnings: one for each bad value, and one for all annotations under our prefix unknown."""
+    ours = sorted(key for key in annotations if key.startswith(PREFIX))
+    messages = [
+        f'invalid {key}: "{annotations[key]}"; '
+        f"allowed are {ANNOTATIONS[key].allowed}; the default is used"
+        for key in ours
+        if key in ANNOTATIONS and _value(ANNOTATIONS[key], annotations[key]) is None
+    ]
+    if unknown := [key for key in ours if key not in ANNOTATIONS]:
+        messages.append(_unknown(unknown))
+    return tuple(PlanEvent("Warning", INVALID, message) for message in messages)
+
+
+def _unknown(keys: list[str]) -> str:
+    """One sentence, however many a tenant writes: each Event is a request of the leader's."""
+    named = ", ".join(keys[:_MOST_NAMED])
+    more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
+    several = "s" if len(keys) > 1 else ""
+    return f"unknown annotation{several} {named}{more}; known are {', '.join(ANNOTATIONS)}"
 
 
 def _parsed(annotations: Mapping[str, str]) -> dict[str, Any]:

@@ -167,3 +167,18 @@ def test_any_text_is_used_or_told(annotations):
         alone = options_of({key: annotations[key]}, INVENTORY)
         refused = any(message.startswith(f"invalid {key}:") for message in told)
         assert not refused or alone == options_of({}, INVENTORY)
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        (1, "unknown annotation fairlead.io/a00000; known are "),
+        (2, "unknown annotations fairlead.io/a00000, fairlead.io/a00001; known are "),
+        (10_000, "fairlead.io/a00004 and 9995 more; known are "),
+    ],
+)
+def test_unknown_annotations_are_one_event_however_many(number: int, says: str) -> None:
+    notes = {f"{PREFIX}a{index:05}": "x" for index in range(number)}
+    (event,) = option_events(notes)
+    assert says in event.message
+    assert len(event.message) < 1024
