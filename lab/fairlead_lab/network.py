@@ -15,8 +15,7 @@ from fairlead_lab.config import LabConfig
 from fairlead_lab.progress import step
 from fairlead_lab.router import start_bird
 
-# States of a bridge port, bridge(8); the kernel itself says "disabled" where a guest is off.
-_FORWARDING, _BLOCKING = "3", "4"
+_DISABLED, _FORWARDING = "0", "3"  # states of a bridge port, bridge(8)
 BRIDGE = "br-lan"
 _attaching = threading.Lock()
 """Cluster and edges come up side by side, and both need the control plane's host."""
@@ -199,7 +198,7 @@ def plug(cfg: LabConfig, host: str, *, plugged: bool) -> None:
     """
     lan = cfg.netns("lan")
     if host in cfg.edges:
-        state = _FORWARDING if plugged else _BLOCKING
+        state = _FORWARDING if plugged else _DISABLED
         netns.run(["bridge", "link", "set", "dev", host, "state", state], lan)
     else:
         netns.batch(lan, f"link set {host} {'up' if plugged else 'down'}")
@@ -213,8 +212,13 @@ def ports(cfg: LabConfig) -> dict[str, bool]:
     with contextlib.suppress(netns.NetnsError, ValueError):
         shown = json.loads(netns.run(["bridge", "-j", "link", "show"], lan).stdout)
         return {
-            str(link["ifname"]): "UP" in link["flags"] and link["state"] != "blocking"
+            str(link["ifname"]): _plugged(link["flags"], link["state"])
             for link in shown
             if link.get("master") == BRIDGE
         }
     return {}
+
+
+def _plugged(flags: list[str], state: str) -> bool:
+    """The kernel disables a port whose guest is off as well; its cable is where it was."""
+    return "UP" in flags and (state != "disabled" or "NO-CARRIER" in flags)

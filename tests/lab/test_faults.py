@@ -85,13 +85,16 @@ def test_cables_heal_as_real_ones_do(lab: Lab, web: str) -> None:
     """An edge hears again, and the pods of a node that was given up are ready again."""
     pod, node = next(iter(lab.ready_pods("steady", 3).items()))
     edge = lab.backup()
-    lab.tool("cut", node)
-    lab.tool("cut", edge)
-    wait_for("the cut edge answers nobody", lambda: not lab.in_step(edge))
-    lab.tool("heal", edge)
-    wait_for("it hears again", lambda: lab.in_step(edge), 60)
-    wait_for("the cluster gives the node up", lambda: pod not in _ready(lab), 90, every=1)
-    lab.tool("heal", node)
+    try:
+        lab.tool("cut", node)
+        lab.tool("cut", edge)
+        wait_for("the cut edge answers nobody", lambda: not lab.in_step(edge))
+        lab.tool("heal", edge)
+        wait_for("it hears again", lambda: lab.in_step(edge), 60)
+        wait_for("the cluster gives the node up", lambda: pod not in _ready(lab), 90, every=1)
+    finally:  # whatever was seen, the tests after this one have whole cables
+        lab.tool("heal", edge)
+        lab.tool("heal", node)
     wait_for("its pod is ready again", lambda: pod in _ready(lab), 60, every=1)
     wait_for("state is exact", lambda: _exact(lab, web), 60)
 

@@ -195,6 +195,12 @@ def test_guests_boot_over_what_a_killed_run_left_and_obey_their_switches():
     lab(ONE, "thaw", "edge2")
     wait_for(lambda: edges.greets(ONE, "edge2"))
 
+    lab(ONE, "cut", "edge2")
+    assert not answers(None, ONE.address("edge2"))
+    assert not network.ports(ONE)["edge2"]
+    lab(ONE, "heal", "edge2")
+    wait_for(lambda: answers(None, ONE.address("edge2")))
+
     boot = "cat /proc/sys/kernel/random/boot_id"
     before = lab(ONE, "ssh", "edge1", f"touch /root/kept; sync; {boot}").stdout
     lab(ONE, "reboot", "edge1")
