@@ -21,7 +21,7 @@ import msgspec
 from bench import machine
 from bench.figures import table
 from bench.readiness_bench import bench_lab
-from bench.running import StatusRow, ends_cleanly, read, run_bounded
+from bench.running import Report, ends_cleanly, read, run_bounded
 from fairlead_lab import kubebuild, preflight, process, uml
 
 LIMITS: Mapping[str, float] = {"planner": 120, "codec": 60, "kernel": 160, "readiness": 420}
@@ -45,7 +45,7 @@ def prepare(names: list[str]) -> None:
         raise SystemExit(f"bench: {error}") from error
 
 
-def run(name: str, scratch: Path) -> StatusRow | None:
+def run(name: str, scratch: Path) -> Report | None:
     """Run one benchmark with its output on screen; None if it failed or took too long."""
     print(f"\n==> {name} (at most {LIMITS[name]:.0f} s)", flush=True)
     target, begun = scratch / f"{name}.json", time.monotonic()
@@ -61,7 +61,7 @@ def run(name: str, scratch: Path) -> StatusRow | None:
     return None
 
 
-def collected(facts: dict[str, object], reports: Mapping[str, StatusRow | None]) -> dict[str, Any]:
+def collected(facts: dict[str, object], reports: Mapping[str, Report | None]) -> dict[str, Any]:
     """The JSON document: the machine, all figures with verdicts, and each benchmark's details."""
     figures = [
         {**msgspec.to_builtins(figure), "benchmark": name, "met": figure.met}

@@ -16,7 +16,7 @@ from pyroute2.ipvs import IPVSDest, IPVSService
 from pyroute2.netlink.generic import ipvs
 
 from bench.figures import Figure
-from bench.running import ROOT, StatusRow, ends_cleanly, parser, write
+from bench.running import ROOT, Report, ends_cleanly, parser, write
 from bench.servers import virtual_server
 from fairlead.diff.changes import AddDest, SetDest
 from fairlead.diff.ipvs import desired_entry, diff_entry
@@ -164,7 +164,7 @@ def main() -> None:
     mine, peer, agent = ours(), pyroute2s(), agents_share()
     show(mine, peer, agent)
     details = {"codec_us": mine, "pyroute2_us": peer, "agent_us": agent}
-    write(StatusRow(figures(mine, peer), details), options.json)
+    write(Report(figures(mine, peer), details), options.json)
 
 
 if __name__ == "__main__":

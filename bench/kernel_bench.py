@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from bench.figures import Figure, percentile
-from bench.running import ROOT, StatusRow, ends_cleanly, parser, write
+from bench.running import ROOT, Report, ends_cleanly, parser, write
 from bench.servers import virtual_server
 from fairlead.diff.ipvs import desired_entry, desired_from, diff, service_key
 from fairlead.edge.ipvs import IpvsTable
@@ -169,7 +169,7 @@ def main() -> None:
     print(f"{f'{SERVICES} x {REALS} real servers, seconds':40} {len(rows)} runs")
     for name in rows[0]:
         print(f"{name:40} {'  '.join(f'{row[name]:8.4f}' for row in rows)}")
-    write(StatusRow(figures(rows), {"runs": rows}), options.json)
+    write(Report(figures(rows), {"runs": rows}), options.json)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address
 import msgspec
 
 from bench.figures import Figure, percentile
-from bench.running import StatusRow, ends_cleanly, parser, write
+from bench.running import Report, ends_cleanly, parser, write
 from fairlead.model.inventory import Edge, Inventory
 from fairlead.model.kube import Endpoint, EndpointPort, EndpointSlice, Node, Service, ServicePort
 from fairlead.model.names import Family, ObjectKey, Protocol, TrafficPolicy
@@ -246,7 +246,7 @@ def main() -> None:
             )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     details = {"full_plan_s": rows, "event_ms": table, "peak_mb": peak}
-    write(StatusRow(figures(rows, size, table), details), options.json)
+    write(Report(figures(rows, size, table), details), options.json)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from bench.readiness_cluster import (
     Size,
     node_address,
 )
-from bench.running import StatusRow, ends_cleanly, parser, write
+from bench.running import Report, ends_cleanly, parser, write
 from fairlead.cluster.client import KubeApi
 from fairlead.edge.netns import entered
 from fairlead_lab.config import LabConfig
@@ -300,7 +300,7 @@ def main() -> None:
                 results.append(Bench(lab, cluster, options.flips).size(size))
     down(cfg)
     show(results)
-    write(StatusRow(figures(results), {"sizes": results}), options.json)
+    write(Report(figures(results), {"sizes": results}), options.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from bench.figures import Figure
-from bench.running import OUT_OF_TIME, ROOT, StatusRow, read, run_bounded, write
+from bench.running import OUT_OF_TIME, ROOT, Report, read, run_bounded, write
 
 CLEANS_UP = """
 import sys, time
@@ -82,7 +82,7 @@ def test_a_runner_that_is_told_to_end_tells_it_on(tmp_path: Path, number: int) -
 
 
 def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
-    report = StatusRow((Figure("one", 1.5, "ms", "1 run", 2.0), Figure("two", 2, "x", "1 run")), {})
+    report = Report((Figure("one", 1.5, "ms", "1 run", 2.0), Figure("two", 2, "x", "1 run")), {})
     write(report, tmp_path / "deep" / "one.json")
     assert read(tmp_path / "deep" / "one.json") == report
 
