@@ -6,11 +6,10 @@ Peers, pools and advertisements change it. VIPs come and go on the dummy link, w
 """
 
 import re
-from hashlib import sha256
 from pathlib import Path
 
 from fairlead.edge.bird_control import CONTROL_SOCKET, Line, ask
-from fairlead.edge.config_file import FileChange, refusal, write_config
+from fairlead.edge.config_file import FileChange, digest, read_text, refusal, write_config
 from fairlead.model.errors import ApplyError
 
 BIRD_CONF = Path("/etc/fairlead/bird/fairlead.conf")
@@ -52,10 +51,10 @@ def apply_bird(
         ApplyError: The file could not be written or BIRD did not take it.
     """
     change = write_config(path, text, validate=_VALIDATOR, owner=owner, check=check)
-    digest = sha256(text.encode()).hexdigest()
-    if not check and control.is_socket() and (change.changed or _loaded(loaded_mark) != digest):
+    wanted = digest(text)
+    if not check and control.is_socket() and (change.changed or read_text(loaded_mark) != wanted):
         configure(control)
-        write_config(loaded_mark, digest, mode=0o644, owner=mark_owner)
+        write_config(loaded_mark, wanted, mode=0o644, owner=mark_owner)
     return FileChange(change.path, change.changed, masked(change.before), masked(change.after))
 
 
@@ -82,10 +81,3 @@ def configure(control: Path = CONTROL_SOCKET) -> None:
 
 def _said(answer: list[Line]) -> str:
     return "; ".join(line.text.strip() for line in answer)
-
-
-def _loaded(mark: Path) -> str:
-    try:
-        return mark.read_text()
-    except FileNotFoundError:
-        return ""

@@ -58,7 +58,7 @@ def write_config(
         ValidationError: The parser refused the text; the live file is as it was.
         ApplyError: The file could not be read or written.
     """
-    before = _read(path)
+    before = read_text(path)
     same = before == text and _has_attributes(path, mode, owner)
     change = FileChange(path, not same, before or "", text)
     if same:
@@ -71,15 +71,6 @@ def write_config(
     except OSError as error:
         raise ApplyError(f"{path}: {error.strerror}: {error.filename}") from error
     return change
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ApplyError(f"{path}: can't be read: {error.strerror}") from error
 
 
 def _has_attributes(path: Path, mode: int, owner: tuple[int, int] | None) -> bool:
