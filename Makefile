@@ -39,7 +39,7 @@ molecule: setup ## the roles on bare guests: check, converge, idempotence, verif
 bench: setup ## the figures of docs/figures.md, measured here
 	@$(PYTHON) -m bench
 
-mutation: setup ## breaks agent, cluster and edge at random places, and counts what the tests see (an hour)
+mutation: setup ## breaks agent, cluster and edge at random places, and counts what the tests see (hours)
 	@$(PYTHON) tools/mutation.py
 
 collection: setup ## build, install and look over the Galaxy collection

@@ -112,11 +112,11 @@ def install(api, account, params, check, spaces):
 
 def uninstall(api, account, params, check, spaces):
     from fairlead.cluster.access import LABELS, other_groups, remove_access
-    from fairlead.cluster.definitions import remove_crds, remove_reports
+    from fairlead.cluster.definitions import remove_crds, remove_status_objects
     from fairlead.cluster.namespace import remove_if_unused
 
     pools = params["pool_namespace"]
-    done = remove_reports(api, pools, group=params["group"], check=check)
+    done = remove_status_objects(api, pools, group=params["group"], check=check)
     # Definitions are everybody's: they go with the last group.
     if params["crds"] and not other_groups(api, account):
         done += remove_crds(api, check=check)

@@ -7,9 +7,11 @@ A virtual server that the kernel refuses is tried again later and disturbs no ot
 
 import logging
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from fairlead.agent.edgelock import SharedEdgeLock
@@ -168,7 +170,7 @@ class KernelTable:
             self._failed(key, str(error))
             return 0
         except Exception as error:  # noqa: BLE001 - a defect of ours: it fails this one alone
-            self._failed(key, f"{type(error).__name__}: {error}")
+            self._failed(key, _defect(error))
             return 0
         self._count(done)
         if done.failed:
@@ -204,7 +206,7 @@ class KernelTable:
             except (FairleadError, OSError):
                 raise
             except Exception as error:  # noqa: BLE001 - as in `_one`
-                failed[key] = f"{type(error).__name__}: {error}"
+                failed[key] = _defect(error)
         return desired
 
     def _opened(self) -> IpvsPort:
@@ -236,3 +238,9 @@ class KernelTable:
             log.error("IPVS refused", extra={"fields": {"virtual_server": key, "error": text}})
         backoff = retry.backoff if retry else Backoff(first=0.5, limit=30.0)
         self._retries[key] = _Retry(backoff, self._clock() + backoff.next(), text)
+
+
+def _defect(error: Exception) -> str:
+    """A defect of ours, called by its type and place: an operator can only report it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"

@@ -83,7 +83,7 @@ class _Peers:
 
 
 class StatusObjectWriter:
-    """Makes reports true; `look` may be called from any thread, the rest runs in its own.
+    """Makes status objects true; `look` may be called from any thread, the rest runs in its own.
 
     Args:
         rows: What should be told now; asked in the writer's thread, since it walks all VIPs.
@@ -151,14 +151,14 @@ class StatusObjectWriter:
         writes: list[Callable[[], None]] = []
         missing = dict(wanted)
         for one in found:
-            report = missing.get(one.service)
-            if report is None or not one.is_about(report):
+            row = missing.get(one.service)
+            if row is None or not one.is_about(row):
                 writes.append(partial(self._store.delete, kind, one))
                 continue
             del missing[one.service]  # a second one about the same Service is deleted
-            if not one.tells(report):
-                writes.append(partial(self._store.mend, one, report))
-        writes += (partial(self._store.create, report) for report in missing.values())
+            if not one.tells(row):
+                writes.append(partial(self._store.mend, one, row))
+        writes += (partial(self._store.create, row) for row in missing.values())
         return self._write(writes)
 
     def _clean(self) -> bool:

@@ -45,8 +45,8 @@ class WatchTarget(Generic[T]):
     optional: bool = False
 
 
-class StatusObject(msgspec.Struct):
-    """A `Status` object; decodes the metadata of any other object, too."""
+class ApiStatus(msgspec.Struct):
+    """A `Status` of the API machinery; decodes the metadata of any other object, too."""
 
     metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
     code: int = 0
@@ -81,7 +81,7 @@ class Decoders(Generic[T]):
         self.object = msgspec.json.Decoder(wire)
         self.raw_event = msgspec.json.Decoder(RawEvent)
         self.raw_page = msgspec.json.Decoder(RawList)
-        self.status = msgspec.json.Decoder(StatusObject)
+        self.status = msgspec.json.Decoder(ApiStatus)
 
     def objects(self, body: bytes) -> tuple[ListMeta, list[T | ObjectError]]:
         """Decode one page; one bad object does not spoil the others."""

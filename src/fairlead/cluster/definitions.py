@@ -93,7 +93,7 @@ def remove_crds(api: KubeApi, *, check: bool = False) -> list[AccessChange]:
     return changes
 
 
-def remove_reports(
+def remove_status_objects(
     api: KubeApi, namespace: str, *, group: str = DEFAULT_GROUP, check: bool = False
 ) -> list[AccessChange]:
     """Remove status objects of a group, where the definitions stay; MetalLB's are not ours.

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from fairlead.edge.bird_control import CONTROL_SOCKET, Line, ask
-from fairlead.edge.config_file import FileChange, digest, read_text, refusal, write_config
+from fairlead.edge.config_file import FileChange, Ids, load_config, refusal
 from fairlead.model.errors import ApplyError
 
 BIRD_CONF = Path("/etc/fairlead/bird/fairlead.conf")
@@ -25,14 +25,11 @@ def apply_bird(
     path: Path = BIRD_CONF,
     control: Path = CONTROL_SOCKET,
     loaded_mark: Path = LOADED_MARK,
-    owner: tuple[int, int] | None = None,
-    mark_owner: tuple[int, int] | None = None,
+    owner: Ids | None = None,
+    mark_owner: Ids | None = None,
     check: bool = False,
 ) -> FileChange:
     """Make BIRD run a configuration.
-
-    The mark remembers which text BIRD was told to load, so that a crash between the write and the
-    command is repaired by the next call. A BIRD that starts later reads the file by itself.
 
     Args:
         text: The whole file.
@@ -50,11 +47,16 @@ def apply_bird(
         ValidationError: BIRD refused the text; the live file is as it was.
         ApplyError: The file could not be written or BIRD did not take it.
     """
-    change = write_config(path, text, validate=_VALIDATOR, owner=owner, check=check)
-    wanted = digest(text)
-    if not check and control.is_socket() and (change.changed or read_text(loaded_mark) != wanted):
-        configure(control)
-        write_config(loaded_mark, wanted, mode=0o644, owner=mark_owner)
+    change = load_config(
+        path,
+        text,
+        lambda: control.is_socket() and configure(control),
+        mark=loaded_mark,
+        validate=_VALIDATOR,
+        owner=owner,
+        mark_owner=mark_owner,
+        check=check,
+    )
     return FileChange(change.path, change.changed, masked(change.before), masked(change.after))
 
 
@@ -68,8 +70,8 @@ def masked(text: str) -> str:
     return _PASSWORD.sub(r"\1 (hidden);", text)
 
 
-def configure(control: Path = CONTROL_SOCKET) -> None:
-    """Let a running BIRD read its file; unchanged sessions stay up.
+def configure(control: Path = CONTROL_SOCKET) -> bool:
+    """Let a running BIRD read its file; unchanged sessions stay up. True, or an error.
 
     Raises:
         ApplyError: BIRD answered anything but success.
@@ -77,6 +79,7 @@ def configure(control: Path = CONTROL_SOCKET) -> None:
     answer = ask("configure", control)
     if not any(line.code in _TAKEN for line in answer):
         raise ApplyError(f"BIRD did not take its new configuration: {_said(answer)}")
+    return True
 
 
 def _said(answer: list[Line]) -> str:

@@ -17,13 +17,19 @@ from fairlead.render.bird_limits import place
 
 
 def without_refused(
-    edge: Edge, plan: EdgePlan, passwords: Mapping[str, str], refusal: Callable[[str], str]
+    whole: BirdFile,
+    edge: Edge,
+    plan: EdgePlan,
+    passwords: Mapping[str, str],
+    *,
+    refusal: Callable[[str], str],
 ) -> BirdFile:
     """A file that BIRD takes: without the sessions that it refuses, each named in `errors`.
 
-    Where none of them is to blame alone, the file is as it was rendered.
+    Where none of them is to blame alone, it is the whole.
 
     Args:
+        whole: What `render_bird` makes of the following three.
         edge: As for `render_bird`.
         plan: As for `render_bird`.
         passwords: As for `render_bird`.
@@ -33,7 +39,6 @@ def without_refused(
     def rendered(*peers: BgpPeer) -> BirdFile:
         return render_bird(edge, msgspec.structs.replace(plan, bgp_peers=peers), passwords)
 
-    whole = rendered(*plan.bgp_peers)
     if not refusal(whole.text) or refusal(rendered().text):
         return whole
     why = {peer.name: refusal(rendered(peer).text) for peer in plan.bgp_peers}

@@ -10,7 +10,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,9 @@ from pathlib import Path
 from fairlead.model.errors import ApplyError, ValidationError
 
 _VALIDATE_SECONDS = 30
+
+Ids = tuple[int, int]
+"""User and group id."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def write_config(
     *,
     validate: Sequence[str] = (),
     mode: int = 0o640,
-    owner: tuple[int, int] | None = None,
+    owner: Ids | None = None,
     check: bool = False,
 ) -> FileChange:
     """Make a file hold a text, after its daemon's parser accepted it.
@@ -73,7 +76,44 @@ def write_config(
     return change
 
 
-def _has_attributes(path: Path, mode: int, owner: tuple[int, int] | None) -> bool:
+def load_config(
+    path: Path,
+    text: str,
+    tell: Callable[[], bool],
+    *,
+    mark: Path,
+    validate: Sequence[str],
+    owner: Ids | None = None,
+    mark_owner: Ids | None = None,
+    check: bool = False,
+) -> FileChange:
+    """Make a daemon run a text.
+
+    The mark remembers which text the daemon was told to load, so that a crash between the write and
+    the telling is repaired by the next call. A daemon that starts later reads the file by itself.
+
+    Args:
+        path: The live file.
+        text: Whole content.
+        tell: Has a running daemon read its file; False where none runs.
+        mark: Holds the digest of what it was told last.
+        validate: As for `write_config`.
+        owner: User and group of the file; None keeps whoever runs this.
+        mark_owner: The same for the mark.
+        check: Report only.
+
+    Raises:
+        ValidationError: The parser refused the text; the live file is as it was.
+        ApplyError: The file could not be written, or what `tell` raises.
+    """
+    change = write_config(path, text, validate=validate, owner=owner, check=check)
+    wanted = digest(text)
+    if not check and (change.changed or read_text(mark) != wanted) and tell():
+        write_config(mark, wanted, mode=0o644, owner=mark_owner)
+    return change
+
+
+def _has_attributes(path: Path, mode: int, owner: Ids | None) -> bool:
     found = path.stat()
     same_owner = owner is None or (found.st_uid, found.st_gid) == owner
     return stat.S_IMODE(found.st_mode) == mode and same_owner
@@ -86,9 +126,7 @@ def _validate_only(text: str, validate: Sequence[str], path: Path) -> None:
         )
 
 
-def _replace(
-    path: Path, text: str, validate: Sequence[str], mode: int, owner: tuple[int, int] | None
-) -> None:
+def _replace(path: Path, text: str, validate: Sequence[str], mode: int, owner: Ids | None) -> None:
     # The leading dot and the random end keep the candidate out of `include *.conf` globs.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     candidate = Path(name)

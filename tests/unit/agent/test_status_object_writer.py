@@ -52,8 +52,8 @@ def server(service: ObjectKey, address: object, port: int = 80) -> VirtualServer
     )
 
 
-def rows(*reports: StatusRow) -> Rows:
-    return {(one.kind, one.service): one for one in reports}
+def rows(*given: StatusRow) -> Rows:
+    return {(one.kind, one.service): one for one in given}
 
 
 CARD = {VIP: ("eth0",)}
@@ -109,11 +109,11 @@ class Shelf:
         self.error: ApiError | None = None
         self._count = 0
 
-    def put(self, report: StatusRow, **status: object) -> str:
+    def put(self, row: StatusRow, **status: object) -> str:
         self._count += 1
-        name = f"{report.kind.value[2]}{self._count}"
-        meta = ObjectMeta(name=name, labels=report.labels())
-        self.objects[name] = (report.kind, StatusObject(meta, {**report.status(), **status}))
+        name = f"{row.kind.value[2]}{self._count}"
+        meta = ObjectMeta(name=name, labels=row.labels())
+        self.objects[name] = (row.kind, StatusObject(meta, {**row.status(), **status}))
         return name
 
     def told(self) -> list[dict[str, object]]:
@@ -133,15 +133,15 @@ class Shelf:
     def of_others(self, kind: StatusKind, edges: list[str]) -> list[StatusObject]:
         return self._find(kind, edges, own=False) or []
 
-    def create(self, report: StatusRow) -> None:
-        if report.service.name == "refused":
+    def create(self, row: StatusRow) -> None:
+        if row.service.name == "refused":
             raise ApiError("POST", "/x", 422)
-        self.writes.append(f"create {report.kind.name} {report.service}")
-        self.put(report)
+        self.writes.append(f"create {row.kind.name} {row.service}")
+        self.put(row)
 
-    def mend(self, found: StatusObject, report: StatusRow) -> None:
+    def mend(self, found: StatusObject, row: StatusRow) -> None:
         self.writes.append(f"mend {found.metadata.name}")
-        found.status.update(report.status())
+        found.status.update(row.status())
 
     def delete(self, kind: StatusKind, found: StatusObject) -> None:
         assert self.objects[found.metadata.name][0] is kind
@@ -168,8 +168,8 @@ class Bench:
     def heartbeat(self, edge: str) -> Heartbeat:
         return Heartbeat(self.leases.store(edge, edge), edge, clock=self.clock)
 
-    def settle(self, *reports: StatusRow) -> list[str]:
-        self.wanted = rows(*reports)
+    def settle(self, *given: StatusRow) -> list[str]:
+        self.wanted = rows(*given)
         self.shelf.writes.clear()
         self.writer.look()
         eventually(lambda: self.writer.idle)

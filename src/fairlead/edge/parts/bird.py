@@ -8,7 +8,7 @@ from pathlib import Path
 from fairlead.edge.bird import BIRD_CONF, LOADED_MARK, apply_bird, bird_refusal, masked
 from fairlead.edge.bird_control import CONTROL_SOCKET
 from fairlead.edge.bird_refusals import without_refused
-from fairlead.edge.config_file import DaemonFile, read_text
+from fairlead.edge.config_file import DaemonFile, Ids, read_text
 from fairlead.edge.parts.part import FileDifference, Owned, Part, Target
 from fairlead.model.inventory import Edge
 from fairlead.model.names import Announce, IPAddress
@@ -16,8 +16,6 @@ from fairlead.model.plan import EdgePlan, ObjectError
 from fairlead.render import render_bird
 from fairlead.render.bird import BirdFile
 from fairlead.render.bird_policy import exceptional
-
-Ids = tuple[int, int]
 
 NO_SESSIONS = """\
 # Written by fairlead: BGP is off in the inventory, so there are no sessions.
@@ -119,11 +117,13 @@ class BirdPart(Part[BirdDesired | None, DaemonFile, FileDifference]):
 
     def _render(self, desired: BirdDesired, live: str | None) -> str:
         """A text that BIRD takes; its parser is asked about one that is not in force."""
-        what = (desired.edge, desired.plan, desired.passwords)
-        rendered = render_bird(*what)
+        rendered = render_bird(desired.edge, desired.plan, desired.passwords)
         if rendered.text != live:
-            if rendered.text != self._narrowed[0]:
-                self._narrowed = rendered.text, without_refused(*what, bird_refusal)
+            if rendered.text != self._narrowed[0]:  # else a resync would ask about each session
+                narrowed = without_refused(
+                    rendered, desired.edge, desired.plan, desired.passwords, refusal=bird_refusal
+                )
+                self._narrowed = rendered.text, narrowed
             rendered = self._narrowed[1]
         self.errors = rendered.errors
         return rendered.text

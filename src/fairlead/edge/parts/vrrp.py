@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from fairlead.edge.config_file import DaemonFile, FileChange, digest, read_text, write_config
+from fairlead.edge.config_file import DaemonFile, FileChange, Ids, load_config, read_text
 from fairlead.edge.links import LinkPort
 from fairlead.edge.parts.part import FileDifference, Owned, Part, Target, interfaces_of
 from fairlead.model.errors import ApplyError
@@ -24,8 +24,6 @@ VRRP_CONF = Path("/etc/fairlead/keepalived/vrrp.conf")
 PID_FILE = Path("/run/keepalived.pid")
 LOADED_MARK = Path("/run/fairlead/vrrp.loaded")
 _VALIDATOR = ("keepalived", "-t", "-f")
-
-Ids = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -111,25 +109,25 @@ def write_vrrp(
     path: Path = VRRP_CONF,
     pid_file: Path = PID_FILE,
     loaded_mark: Path = LOADED_MARK,
-    owner: tuple[int, int] | None = None,
+    owner: Ids | None = None,
     check: bool = False,
 ) -> FileChange:
     """Make keepalived run a file.
-
-    The mark remembers which text keepalived was told to load, so that a crash between the write
-    and the signal is repaired by the next call.
 
     Raises:
         ValidationError: keepalived refused the text; the live file is as it was.
         ApplyError: The file could not be written or keepalived could not be signalled.
     """
-    change = write_config(path, text, validate=_VALIDATOR, owner=owner, check=check)
-    if check:
-        return change
-    wanted = digest(text)
-    if (change.changed or read_text(loaded_mark) != wanted) and reload_keepalived(pid_file):
-        write_config(loaded_mark, wanted, mode=0o644, owner=owner)
-    return change
+    return load_config(
+        path,
+        text,
+        lambda: reload_keepalived(pid_file),
+        mark=loaded_mark,
+        validate=_VALIDATOR,
+        owner=owner,
+        mark_owner=owner,
+        check=check,
+    )
 
 
 def is_running(pid_file: Path = PID_FILE) -> bool:
