@@ -22,7 +22,7 @@ VALUES = st.one_of(
 NOTES = st.dictionaries(st.sampled_from(sorted(ANNOTATIONS)), VALUES, max_size=4)
 
 
-@example({FORWARDING: "masquerade"}, local=False)
+@example(notes={FORWARDING: "masquerade"}, local=False)
 @given(NOTES, st.booleans())
 def test_every_annotation_leads_to_messages_that_can_be_sent(
     notes: dict[str, str], local: bool
